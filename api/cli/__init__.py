@@ -1,0 +1,1 @@
+"""The command line: a client of the REST door, and the daemons behind one name."""

@@ -1,0 +1,1 @@
+"""The daemon: looks at what a boot server holds, decides what must change, and changes it."""

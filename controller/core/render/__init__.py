@@ -1,0 +1,1 @@
+"""Text that other programs read, and the parser that reads it back."""

@@ -1,0 +1,339 @@
+"""What we ask of a host and of a store: Protocols, each with one real answer and one stand-in for the rules.
+
+Observing never raises for a part that cannot be read: it says so in the snapshot. Acting raises ``EffectRefused`` or
+``EffectFailed``, nothing else. Every act is idempotent: done twice, the second does nothing.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from controller.core.steps import (
+    CreateOverlay,
+    DeleteBootFile,
+    DeleteOverlay,
+    ImportImage,
+    LoadDhcp,
+    PublishTarget,
+    WithdrawTarget,
+    WriteBootFile,
+)
+from controller.core.world import BootFileState, DhcpState, Golden, Login, PoolState, TargetState
+from manifests.kinds import Object
+from manifests.types import Iqn
+
+
+class EffectError(Exception):
+    """Something outside did not happen. ``reason`` is one CamelCase word for the condition, ``str()`` the message."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class EffectRefused(EffectError):
+    """It cannot happen until somebody changes something: the message says what."""
+
+
+class EffectFailed(EffectError):
+    """It did not work this time; trying again may."""
+
+
+# --- the host ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LioState:
+    targets: Mapping[Iqn, TargetState]
+    foreign: tuple[str, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+
+class Lio(Protocol):
+    """The kernel's iSCSI target."""
+
+    async def observe(self, iqns: Collection[Iqn] | None) -> LioState:
+        """These targets, or with None all of ours and the names of the foreign ones. Absent ones are left out."""
+
+    async def publish(self, action: PublishTarget) -> None: ...
+
+    async def withdraw(self, action: WithdrawTarget) -> None: ...
+
+    async def logins(self, targets: Mapping[Iqn, Iqn]) -> Mapping[Iqn, tuple[Login, str | None]]:
+        """Whether each target's initiator (target -> initiator) is logged in, and from which address."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    state: PoolState
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+
+class Pool(Protocol):
+    """Golden images and the sessions' overlays, raw files on one file system."""
+
+    async def observe(self, images: Collection[Golden]) -> PoolView:
+        """The whole pool (one listing), and the sources of these images."""
+
+    async def import_image(self, action: ImportImage) -> str:
+        """How it was copied: reflink | copy, or unchanged when the source has the newest version's bytes."""
+
+    async def create_overlay(self, action: CreateOverlay) -> str:
+        """How it was made: reflink | copy."""
+
+    async def delete_overlay(self, action: DeleteOverlay) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TftpState:
+    files: Mapping[str, BootFileState]
+    nbps: Mapping[str, str]
+    foreign: tuple[str, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+
+class Tftp(Protocol):
+    """The part of the TFTP tree that is ours: the folder ``ggnet``. ``nbps`` are the programs that can be copied there."""
+
+    async def observe(self, paths: Collection[str] | None) -> TftpState:
+        """These paths, or with None all that lies below ``ggnet``."""
+
+    async def write(self, action: WriteBootFile) -> None: ...
+
+    async def delete(self, action: DeleteBootFile) -> None: ...
+
+
+class Dhcp(Protocol):
+    """The DHCP server that reads our include."""
+
+    async def observe(self) -> DhcpState: ...
+
+    async def load(self, action: LoadDhcp) -> Mapping[str, str]:
+        """Hosts that had to be left out, name -> the server's message; all others are answered when this returns."""
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """UTC, aware."""
+
+    def monotonic(self) -> float:
+        """Seconds."""
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+# --- the store --------------------------------------------------------------------------------------------------
+
+
+class Conflict(Exception):
+    """The object has changed since it was read: read it again and decide anew."""
+
+
+class NotFound(Exception):
+    """There is no such object."""
+
+
+class Fenced(Exception):
+    """Another controller has taken over this boot server: this one must stop writing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one transaction did. Keys are ``Kind/name``."""
+
+    created: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    unchanged: int = 0
+    resource_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something worth telling, aggregated on (key, type, reason): ``count`` and ``last`` move, no new row."""
+
+    key: str
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+    first: datetime
+    last: datetime
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One reading of a source. ``verdict``: accepted | refused | guarded | failed. Times are UTC."""
+
+    source: str
+    sha: str
+    author: str
+    message: str
+    verdict: Literal["accepted", "refused", "guarded", "failed"]
+    problems: tuple[Mapping[str, Any], ...]
+    received_at: datetime
+    converged_at: datetime | None = None
+    approved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A dirty key handed out; ``done`` with a stale ``seq`` leaves it dirty."""
+
+    key: str
+    seq: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    name: str
+    holder: str
+    epoch: int
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StatusWrite:
+    """A status for the object of this uid; ``status`` is the wire form (``Status.wire()``)."""
+
+    key: str
+    uid: str
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One row of the change log: ``resource_version`` rises by commit order, without gaps in what a reader sees."""
+
+    resource_version: int
+    key: str
+    type: Literal["ADDED", "MODIFIED", "DELETED"]
+
+
+class Store(Protocol):
+    """Objects and their status, the dirty set, events, revisions, leases. Every method is one transaction."""
+
+    # objects
+    async def get(self, key: str) -> Object:
+        """NotFound."""
+
+    async def list(self, kind: str | None = None) -> tuple[Sequence[Object], int]:
+        """Objects by kind and name, deleted ones that are still served included, and the resourceVersion of the read."""
+
+    async def versions(self) -> Mapping[str, int]:
+        """Key -> resourceVersion of every object: what a sweep compares to know what changed."""
+
+    async def put(
+        self,
+        objects: Sequence[Object],
+        manager: str,
+        now: datetime,
+        *,
+        prune: bool = False,
+        expect: Mapping[str, int] | None = None,
+        dry_run: bool = False,
+    ) -> Applied:
+        """Create or replace these specs as one transaction, marking what changed dirty. An unchanged spec writes nothing.
+
+        ``prune`` marks for deletion every object of the same manager that is not among them (unless annotated
+        ``ggnet/prune: disabled``). ``expect`` holds resourceVersions that must still stand: Conflict.
+        """
+
+    async def mark_deleted(self, keys: Sequence[str], now: datetime, *, expect: Mapping[str, int] | None = None) -> Applied:
+        """Sets ``deletedAt``; the controller withdraws what is served, then calls ``remove``. NotFound, Conflict."""
+
+    async def remove(self, key: str, uid: str, *, orphan: str | None = None) -> None:
+        """The row goes, once nothing outside is left; ``orphan`` names the machine whose disk was left in place."""
+
+    async def orphans(self) -> frozenset[str]: ...
+
+    async def annotate(self, key: str, annotations: Mapping[str, str | None]) -> None:
+        """Sets (or with None removes) annotations without a new generation; marks dirty. NotFound."""
+
+    async def changes(self, since: int, limit: int = 500) -> Sequence[LogEntry]: ...
+
+    # what was observed
+    async def write_statuses(self, writes: Sequence[StatusWrite], lease: Lease) -> int:
+        """The number that differed and were written. A uid that is gone is skipped. Fenced."""
+
+    async def write_observations(self, observations: Mapping[str, str | None], lease: Lease) -> int:
+        """Opaque JSON by key (what the controller last saw), for the doors' plans; None removes. Fenced."""
+
+    async def observations(self) -> Mapping[str, str]: ...
+
+    # the dirty set
+    async def mark(self, keys: Collection[str], *, priority: int = 0, not_before: datetime | None = None) -> None:
+        """Keeps the higher priority and the earlier time. A key that is claimed is claimed again after ``done``."""
+
+    async def claim(self, now: datetime, limit: int) -> Sequence[Claim]:
+        """Due keys, highest priority first, oldest first within one. A claim outlives no restart: see ``reopen``."""
+
+    async def done(self, claims: Sequence[Claim]) -> None: ...
+
+    async def retry(self, claim: Claim, not_before: datetime) -> None:
+        """Back in the set, one attempt more."""
+
+    async def reopen(self) -> int:
+        """At start: claims of a dead process are due again. Their number."""
+
+    async def next_due(self) -> datetime | None: ...
+
+    # what happened
+    async def tell(self, events: Sequence[Event], lease: Lease | None = None) -> None: ...
+
+    async def events(self, key: str | None = None, limit: int = 200) -> Sequence[Event]: ...
+
+    async def record(self, revision: Revision) -> None:
+        """One row a (source, sha, verdict); the same again changes nothing but the times."""
+
+    async def revisions(self, source: str | None = None, limit: int = 50) -> Sequence[Revision]: ...
+
+    async def converged(self, source: str, sha: str, at: datetime) -> None: ...
+
+    async def approve(self, source: str, sha: str) -> None:
+        """An operator accepts a revision that the prune guard held. NotFound."""
+
+    # leases
+    async def acquire(self, name: str, holder: str, now: datetime, seconds: float) -> Lease | None:
+        """The lease with a new epoch if it is free, expired or ours; None while another holds it."""
+
+    async def renew(self, lease: Lease, now: datetime, seconds: float) -> Lease:
+        """Fenced once another epoch stands."""
+
+    async def release(self, lease: Lease) -> None: ...
+
+    async def lease(self, name: str) -> Lease | None: ...
+
+    # itself
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+# --- where manifests come from ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A source as it stood at one moment, read whole: file name -> bytes. ``sha`` names exactly this content."""
+
+    sha: str
+    author: str
+    message: str
+    files: Mapping[str, bytes]
+
+
+class SourceError(Exception):
+    """A source could not be read whole; nothing may be concluded from it."""
+
+
+class Source(Protocol):
+    name: str
+
+    async def read(self) -> Snapshot:
+        """SourceError."""
+
+    def changes(self) -> AsyncIterator[None]:
+        """A hint each time that something may have changed; also by itself now and then."""

@@ -1,0 +1,58 @@
+"""The environment, read once. Every field says why its default is what it is."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from controller.core.names import Site
+from manifests.types import Name
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="GGNET_", frozen=True, extra="ignore")
+
+    database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite in the state folder, no server needed")
+    redis_url: str | None = Field(None, description="optional: wake-ups between processes; without it they poll each second")
+    manifests: str | None = Field(
+        None, description="folder, or git URL as URL#REF:SUBFOLDER; unset: objects come by REST alone"
+    )
+    state_dir: Path = Field(Path("/var/lib/ggnet"), description="what must outlive a restart")
+    pool_dir: Path | None = Field(None, description="images and overlays; unset: pool in the state folder")
+    import_dir: Path | None = Field(None, description="where image sources lie; unset: imports in the pool")
+    tftp_root: Path = Field(Path("/srv/tftp"), description="Debian's default of tftpd-hpa")
+    nbp_dir: Path = Field(Path("/usr/lib/ipxe"), description="where Debian's ipxe package keeps the network boot programs")
+    dhcpd_include: Path = Field(Path("/etc/dhcp/ggnet.conf"), description="the one file of dhcpd's that is ours")
+    dhcpd_conf: Path = Field(
+        Path("/etc/dhcp/dhcpd.conf"), description="the administrator's file, which includes ours; read only"
+    )
+    dhcpd_restart: str = Field(
+        "isc-dhcp-server.service", description="systemd unit, or a command line (it holds a space or a slash)"
+    )
+    dhcpd_pidfile: Path = Field(Path("/run/dhcpd.pid"), description="Debian's default; tells which process answers")
+    configfs: Path = Field(Path("/sys/kernel/config"), description="where the kernel's configfs is mounted")
+    iqn_prefix: str = Field("iqn.2026-01.internal.ggnet", description="RFC 7143: a date and a domain that we hold")
+    site: Name = Field(Name.parse("default"), description="tells installations on one network apart")
+    server: Name = Field(Name.parse("default"), description="this boot server's name: machines may be placed on it")
+    listen: str = Field("127.0.0.1:8080", description="where the API listens: this machine only")
+    url: str | None = Field(None, description="client: the API; unset: the local daemon")
+    token: str | None = Field(None, description="client: the bearer token; unset: admin.token in the state folder")
+    sweep_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="full look at everything; events come faster")
+    source_seconds: Annotated[float, Field(gt=0)] = Field(5.0, description="how often a remote git source is asked")
+
+    @property
+    def pool(self) -> Path:
+        return self.pool_dir or self.state_dir / "pool"
+
+    @property
+    def imports(self) -> Path:
+        return self.import_dir or self.pool / "imports"
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite+aiosqlite:///{self.state_dir / 'ggnet.db'}"
+
+    @property
+    def names(self) -> Site:
+        return Site(self.iqn_prefix, self.site, self.server)

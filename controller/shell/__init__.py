@@ -1,0 +1,1 @@
+"""The order of work: look, decide, act, look again, tell."""

@@ -1,0 +1,1 @@
+"""The language: what people may say to GGnet. Pure: no files, no clock, no network."""
