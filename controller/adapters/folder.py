@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anyio import to_thread
+from manifests.load import MAX_FILE_BYTES, is_manifest
 
 from controller.adapters.watch import hints
 from controller.ports import Snapshot, SourceError
-from manifests.load import MAX_FILE_BYTES, is_manifest
 
 
 @dataclass(slots=True)
@@ -57,7 +57,9 @@ class FolderSource:
                     if not stat.S_ISREG(about.st_mode):
                         raise SourceError(f"{entry.path} is not a plain file; a manifest is never a link or a device")
                     if about.st_size > MAX_FILE_BYTES:
-                        raise SourceError(f"{entry.path} has {about.st_size} bytes; a manifest file has at most {MAX_FILE_BYTES}")
+                        raise SourceError(
+                            f"{entry.path} has {about.st_size} bytes; a manifest file has at most {MAX_FILE_BYTES}"
+                        )
                     yield str(Path(entry.path).relative_to(self.folder)), (about.st_ino, about.st_size, about.st_mtime_ns)
 
 

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from manifests.load import MAX_FILE_BYTES, is_manifest
+
 from controller.adapters.command import CommandError, run
 from controller.adapters.watch import hints
 from controller.ports import Snapshot, SourceError
-from manifests.load import MAX_FILE_BYTES, is_manifest
 
 _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -66,7 +67,10 @@ def masked(url: str) -> str:
 
 def is_repository(path: Path) -> bool:
     """Whether a folder is a git repository (bare or not) rather than a folder of manifests."""
-    return any((path / head).is_file() and (path / objects).is_dir() for head, objects in (("HEAD", "objects"), (".git/HEAD", ".git/objects")))
+    return any(
+        (path / head).is_file() and (path / objects).is_dir()
+        for head, objects in (("HEAD", "objects"), (".git/HEAD", ".git/objects"))
+    )
 
 
 @dataclass(slots=True)
@@ -86,7 +90,9 @@ class GitSource:
     async def read(self) -> Snapshot:
         try:
             sha = await self._fetch()
-            author, message = (await self._git("log", "-1", "--format=%an <%ae>%x00%s", sha)).decode(errors="replace").split("\0", 1)
+            author, message = (
+                (await self._git("log", "-1", "--format=%an <%ae>%x00%s", sha)).decode(errors="replace").split("\0", 1)
+            )
             files = await self._files(sha)
         except CommandError as error:
             raise SourceError(f"{self.name} {self.address.ref}: {masked(str(error))}") from error
@@ -101,11 +107,23 @@ class GitSource:
         if not (self._mirror / "HEAD").exists():
             self._mirror.parent.mkdir(parents=True, exist_ok=True)
             await run(["git", "init", "--quiet", "--bare", str(self._mirror)], timeout=_READ_SECONDS, env=_QUIET, check=True)
-        await self._git("fetch", "--quiet", "--no-tags", "--depth=1", "--force", "--", self.address.url, self.address.ref, seconds=_FETCH_SECONDS)
+        await self._git(
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--depth=1",
+            "--force",
+            "--",
+            self.address.url,
+            self.address.ref,
+            seconds=_FETCH_SECONDS,
+        )
         return (await self._git("rev-parse", "--verify", "FETCH_HEAD^{commit}")).decode().strip()
 
     async def _files(self, sha: str) -> Mapping[str, bytes]:
-        listing = await self._git("ls-tree", "-r", "-z", "-l", "--full-tree", sha, *([f"{self.address.folder}/"] if self.address.folder else []))
+        listing = await self._git(
+            "ls-tree", "-r", "-z", "-l", "--full-tree", sha, *([f"{self.address.folder}/"] if self.address.folder else [])
+        )
         wanted: dict[str, str] = {}
         for row in listing.decode(errors="surrogateescape").split("\0"):
             if not row:

@@ -17,7 +17,9 @@ _STEP_MS = 20
 
 async def paths(folders: Collection[Path]) -> AsyncIterator[frozenset[str]]:
     """The paths that changed below these folders, in bursts. Ends when a folder goes; the caller begins again."""
-    async for burst in awatch(*folders, debounce=_DEBOUNCE_MS, step=_STEP_MS, recursive=True, ignore_permission_denied=True, watch_filter=None):
+    async for burst in awatch(
+        *folders, debounce=_DEBOUNCE_MS, step=_STEP_MS, recursive=True, ignore_permission_denied=True, watch_filter=None
+    ):
         yield frozenset(path for _, path in burst)
 
 
