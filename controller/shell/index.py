@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from controller.core.names import Site
-from controller.core.resolve import resolve
-from controller.core.world import Client, Desired, DhcpConfig, Golden, Subnet
+from controller.core.resolve import dhcp, resolve
+from controller.core.world import Client, Desired, DhcpConfig, Golden
 from controller.ports import Store
 from manifests.image import Image
 from manifests.kinds import Object
@@ -27,10 +27,11 @@ class Index:
     images: dict[str, Golden] = field(default_factory=dict)
     orphans: frozenset[str] = frozenset()
     _shared: dict[str, Network | Image] = field(default_factory=dict)
-    _subnets: tuple[Subnet, ...] = ()
+    _settled: frozenset[str] = frozenset()
     _machine_of: dict[str, str] = field(default_factory=dict)
     _sessions_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _kept: dict[str, str] = field(default_factory=dict)
+    _discarded: dict[str, str] = field(default_factory=dict)
     _dhcp: DhcpConfig | None = None
 
     async def refresh(self, store: Store, keys: Collection[str] | None, now: datetime) -> frozenset[str]:
@@ -55,9 +56,18 @@ class Index:
         if machines is not None:
             clients = {name: self.clients[name] for name in machines if name in self.clients}
         if self._dhcp is None:
-            hosts = sorted((host for client in self.clients.values() for host in client.hosts), key=lambda host: host.name)
-            self._dhcp = DhcpConfig(self._subnets, tuple(hosts))
-        return Desired(clients, self.images, self._dhcp, frozenset(self._kept.values()), self.orphans, machines is None)
+            served = [one for one in self._shared.values() if isinstance(one, Network) and one.metadata.deleted_at is None]
+            self._dhcp = dhcp(served, self.clients.values())
+        return Desired(
+            clients=clients,
+            images=self.images,
+            dhcp=self._dhcp,
+            keep=frozenset(self._kept.values()),
+            discard=frozenset(self._discarded.values()),
+            orphans=self.orphans,
+            settled=self._settled,
+            complete=machines is None,
+        )
 
     def machines(self, keys: Iterable[str]) -> frozenset[str]:
         """The machines that these keys are about."""
@@ -87,13 +97,13 @@ class Index:
 
     def _replace(self, objects: Mapping[str, Object], now: datetime) -> frozenset[str]:
         before = frozenset(self.clients)
-        for held in (self.versions, self._shared, self._machine_of, self._sessions_of, self._kept):
+        for held in (self.versions, self._shared, self._machine_of, self._sessions_of, self._kept, self._discarded):
             held.clear()
         for one in objects.values():
             self._note(one)
-        wanted = resolve(objects.values(), self.site, now)
-        self.clients, self.images, self._subnets = dict(wanted.clients), dict(wanted.images), wanted.dhcp.subnets
-        self._dhcp = None
+        wanted = resolve(objects.values(), self.site, now, orphans=self.orphans)
+        self.clients, self.images = dict(wanted.clients), dict(wanted.images)
+        self._settled, self._dhcp = wanted.settled, wanted.dhcp
         return before | self.clients.keys()
 
     async def _update(self, store: Store, stale: set[str], now: datetime) -> frozenset[str]:
@@ -112,7 +122,7 @@ class Index:
             now,
             complete=False,
         )
-        self.images = dict(wishes.images)
+        self.images, self._settled = dict(wishes.images), wishes.settled
         for name in touched:
             self._settle(name, wishes.clients.get(name))
         return frozenset(touched)
@@ -132,8 +142,8 @@ class Index:
             self._unlink(one.key)
             self._machine_of[one.key] = one.spec.machine
             self._sessions_of[one.spec.machine].add(one.key)
-            if one.spec.persistence == "keep" and one.metadata.deleted_at is None:
-                self._kept[one.key] = one.metadata.uid or ""
+            if one.spec.persistence == "keep":
+                (self._kept if one.metadata.deleted_at is None else self._discarded)[one.key] = one.metadata.uid or ""
 
     def _drop(self, key: str) -> None:
         self.versions.pop(key, None)
@@ -142,6 +152,7 @@ class Index:
 
     def _unlink(self, key: str) -> None:
         self._kept.pop(key, None)
+        self._discarded.pop(key, None)
         machine = self._machine_of.pop(key, None)
         if machine is not None:
             self._sessions_of[machine].discard(key)
