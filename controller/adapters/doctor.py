@@ -23,10 +23,10 @@ _RESTORERS = ("target.service", "rtslib-fb-targetctl.service")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``bad`` stops boots, ``warn`` may, ``ok`` is fine. ``remedy`` says what to do."""
+    """``error`` stops boots, ``warning`` may, ``ok`` is fine. ``remedy`` says what to do."""
 
-    check: str
-    level: Literal["ok", "warn", "bad"]
+    subject: str
+    level: Literal["ok", "warning", "error"]
     message: str
     remedy: str = ""
 
@@ -43,7 +43,7 @@ def _tools() -> Iterator[Finding]:
         yield (
             Finding(f"tool {tool}", "ok", path)
             if path
-            else Finding(f"tool {tool}", "warn" if optional else "bad", "not found", remedy)
+            else Finding(f"tool {tool}", "warning" if optional else "error", "not found", remedy)
         )
 
 
@@ -51,35 +51,35 @@ def _kernel(configfs: Path) -> Iterator[Finding]:
     target = configfs / "target"
     if not target.is_dir():
         remedy = "mount -t configfs none /sys/kernel/config; modprobe iscsi_target_mod target_core_file"
-        yield Finding("kernel target", "bad", f"{target} is not there", remedy)
+        yield Finding("kernel target", "error", f"{target} is not there", remedy)
         return
     iscsi = target / "iscsi"
     if not iscsi.is_dir():
-        yield Finding("iSCSI fabric", "bad", f"{iscsi} is not there", "modprobe iscsi_target_mod")
+        yield Finding("iSCSI fabric", "error", f"{iscsi} is not there", "modprobe iscsi_target_mod")
     elif not os.access(iscsi, os.W_OK):
-        yield Finding("iSCSI fabric", "bad", f"{iscsi} may not be written", "run the controller as root or by its unit")
+        yield Finding("iSCSI fabric", "error", f"{iscsi} may not be written", "run the controller as root or by its unit")
     else:
         yield Finding("iSCSI fabric", "ok", str(iscsi))
     crc = Path("/proc/crypto").read_text(errors="replace")
     if "crc32c" in crc:
         yield Finding("crc32c", "ok", "loaded")
     else:
-        yield Finding("crc32c", "bad", "every login would fail", "modprobe crc32c_generic")
+        yield Finding("crc32c", "error", "every login would fail", "modprobe crc32c_generic")
     for unit in _RESTORERS:
         if any((Path(folder) / unit).exists() for folder in ("/etc/systemd/system/multi-user.target.wants",)):
-            yield Finding(unit, "warn", "restores and clears the kernel's targets on its own", f"systemctl mask {unit}")
+            yield Finding(unit, "warning", "restores and clears the kernel's targets on its own", f"systemctl mask {unit}")
 
 
 def _pool(settings: Settings) -> Iterator[Finding]:
     for what, folder in (("pool", settings.pool), ("import folder", settings.imports)):
         if not folder.is_dir():
-            yield Finding(what, "bad" if what == "pool" else "warn", f"{folder} is not there", f"mkdir -p {folder}")
+            yield Finding(what, "error" if what == "pool" else "warning", f"{folder} is not there", f"mkdir -p {folder}")
         else:
             yield Finding(what, "ok", str(folder))
     if settings.pool.is_dir():
         usage = shutil.disk_usage(settings.pool)
         used = 100 * (usage.total - usage.free) // usage.total
-        level: Literal["ok", "warn", "bad"] = "bad" if used > 85 else "warn" if used > 80 else "ok"
+        level: Literal["ok", "warning", "error"] = "error" if used > 85 else "warning" if used > 80 else "ok"
         yield Finding(
             "pool space",
             level,
@@ -91,9 +91,9 @@ def _pool(settings: Settings) -> Iterator[Finding]:
 def _tftp(settings: Settings) -> Iterator[Finding]:
     root = settings.tftp_root
     if not root.is_dir():
-        yield Finding("TFTP root", "bad", f"{root} is not there", f"mkdir -p {root}, and serve it with in.tftpd --secure")
+        yield Finding("TFTP root", "error", f"{root} is not there", f"mkdir -p {root}, and serve it with in.tftpd --secure")
     elif not os.access(root, os.W_OK):
-        yield Finding("TFTP root", "bad", f"{root} may not be written", "run the controller as root or by its unit")
+        yield Finding("TFTP root", "error", f"{root} may not be written", "run the controller as root or by its unit")
     else:
         yield Finding("TFTP root", "ok", str(root))
     for program in _PROGRAMS:
@@ -101,7 +101,7 @@ def _tftp(settings: Settings) -> Iterator[Finding]:
         yield (
             Finding(program, "ok", str(path))
             if path.is_file()
-            else Finding(program, "bad", f"{path} is not there", "apt install ipxe")
+            else Finding(program, "error", f"{path} is not there", "apt install ipxe")
         )
 
 
@@ -111,7 +111,7 @@ def _dhcp(settings: Settings) -> Iterator[Finding]:
     except OSError as error:
         yield Finding(
             "dhcpd.conf",
-            "bad",
+            "error",
             f"{settings.dhcpd_conf}: {error.strerror}",
             "apt install isc-dhcp-server, or set GGNET_DHCPD_CONF",
         )
@@ -122,7 +122,7 @@ def _dhcp(settings: Settings) -> Iterator[Finding]:
         Finding("dhcpd include", "ok", line)
         if included
         else Finding(
-            "dhcpd include", "bad", f"{settings.dhcpd_conf} does not include our file", f"add this line to it: {line}"
+            "dhcpd include", "error", f"{settings.dhcpd_conf} does not include our file", f"add this line to it: {line}"
         )
     )
 
@@ -132,7 +132,7 @@ def _ports() -> Iterator[Finding]:
         taken = _bound(port)
         yield Finding(
             f"port {port}/{protocol}",
-            "ok" if taken else "warn",
+            "ok" if taken else "warning",
             "served" if taken else "nobody listens",
             "" if taken else f"start {server}",
         )

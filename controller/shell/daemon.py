@@ -38,22 +38,23 @@ class Daemon:
     sources: Sequence[Source]
     watch: Watch
     places: Places
-    clock: Clock
     sweep_seconds: float
     ready: Callable[[], None]
     alive: Callable[[], None]
-    lease: Lease
     _wake: anyio.Event = field(default_factory=anyio.Event)
     _hinted: set[str] = field(default_factory=set)
     _intakes: list[Intake] = field(default_factory=list)
-    _stopping: bool = False
 
     @property
     def store(self) -> Store:
         return self.reconciler.store
 
+    @property
+    def clock(self) -> Clock:
+        return self.reconciler.clock
+
     async def run(self) -> None:
-        """Until ``stop`` or Fenced. A pass that has begun is finished; then nothing outside is touched any more."""
+        """Until cancelled, or Fenced. A pass that has begun is finished; then nothing outside is touched any more."""
         await self.store.reopen()
         self._intakes = [Intake(source, self.store, self.clock, self.wake) for source in self.sources]
         async with anyio.create_task_group() as tasks:
@@ -61,18 +62,13 @@ class Daemon:
             for intake in self._intakes:
                 tasks.start_soon(self._follow, intake)
             await self._work(tasks.start_soon)
-            tasks.cancel_scope.cancel()
-
-    def stop(self) -> None:
-        self._stopping = True
-        self.wake()
 
     def wake(self) -> None:
         self._wake.set()
 
     async def _work(self, start_soon: Callable[..., None]) -> None:
         next_sweep = self.clock.monotonic()
-        while not self._stopping:
+        while True:
             self.alive()
             self._wake = anyio.Event()
             if self.clock.monotonic() >= next_sweep:
@@ -99,10 +95,11 @@ class Daemon:
 
     async def _pass(self, keys: frozenset[str] | None, claims: Sequence[Claim]) -> None:
         began = self.clock.monotonic()
-        report = await self.reconciler.reconcile(keys)
-        await self._answer(claims, report)
-        for intake in self._intakes:
-            await intake.arrived(report.settled)
+        with anyio.CancelScope(shield=True):
+            report = await self.reconciler.reconcile(keys)
+            await self._answer(claims, report)
+            for intake in self._intakes:
+                await intake.arrived(report.settled)
         if report.results or keys is not None:
             log.info(
                 "pass",
@@ -176,7 +173,7 @@ class Daemon:
     async def _renew(self) -> None:
         while True:
             await self.clock.sleep(_LEASE_SECONDS / 3)
-            self.lease = await self.store.renew(self.lease, self.clock.now(), _LEASE_SECONDS)
+            self.reconciler.lease = await self.store.renew(self.reconciler.lease, self.clock.now(), _LEASE_SECONDS)
 
 
 async def lead(store: Store, clock: Clock, name: str, holder: str) -> Lease:

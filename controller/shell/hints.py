@@ -17,6 +17,7 @@ class Places:
     configfs: PurePath
     tftp: PurePath
     dhcp: PurePath
+    include: str
 
     def keys(self, paths: Iterable[str], site: Site, clients: Iterable[Client]) -> frozenset[str]:
         """``Machine/x`` where the path names one; otherwise everything is to be looked at."""
@@ -29,7 +30,7 @@ class Places:
         if path.is_relative_to(self.tftp):
             machine = by_mac.get(path.name.removesuffix(".ipxe"))
             return f"Machine/{machine}" if machine else EVERYTHING
-        return EVERYTHING
+        return EVERYTHING if path.name == self.include else None
 
     def _target(self, parts: tuple[str, ...], site: Site) -> str | None:
         match parts:

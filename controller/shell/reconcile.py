@@ -4,7 +4,7 @@ A pass is given keys and nothing else. What changed, and how, it finds out by lo
 lost, repeated or wrong hint ends where it would have ended anyway. A pass over no keys in particular is a sweep.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from controller.core.names import OverlayName, Site, parse_script
@@ -41,7 +41,7 @@ class Reconciler:
     host: Host
     site: Site
     clock: Clock
-    lease: Callable[[], Lease]
+    lease: Lease
     index: Index = field(init=False)
     view: View = field(init=False)
 
@@ -100,7 +100,7 @@ class Reconciler:
             found = {key: _simulated(status) for key, status in found.items()}
         fresh = {key: status for key, status in found.items() if objects[key].status != status}
         writes = [StatusWrite(key, objects[key].metadata.uid or "", status.wire()) for key, status in fresh.items()]
-        lease = self.lease()
+        lease = self.lease
         if writes:
             await self.store.write_statuses(writes, lease)
             self.index.forget(fresh)
@@ -146,7 +146,7 @@ class Reconciler:
                     )
 
     def _permit(self) -> None:
-        if self.lease().expires <= self.clock.now():
+        if self.lease.expires <= self.clock.now():
             raise Fenced(f"the lease on {self.site.server} has run out")
 
     def _moved(self, known: Observed | None, fresh: Observed) -> frozenset[str]:
