@@ -106,7 +106,8 @@ class GitSource:
     async def _fetch(self) -> str:
         if not (self._mirror / "HEAD").exists():
             self._mirror.parent.mkdir(parents=True, exist_ok=True)
-            await run(["git", "init", "--quiet", "--bare", str(self._mirror)], timeout=_READ_SECONDS, env=_QUIET, check=True)
+            done = await run(["git", "init", "--quiet", "--bare", str(self._mirror)], timeout=_READ_SECONDS, env=_QUIET)
+            done.check()
         await self._git(
             "fetch",
             "--quiet",
@@ -158,6 +159,6 @@ class GitSource:
             at = end + 1 + size + 1
         return contents
 
-    async def _git(self, *arguments: str, stdin: bytes | None = None, seconds: float = _READ_SECONDS) -> bytes:
+    async def _git(self, *arguments: str, stdin: bytes = b"", seconds: float = _READ_SECONDS) -> bytes:
         argv = ["git", f"--git-dir={self._mirror}", *arguments]
-        return (await run(argv, timeout=seconds, env=_QUIET, input=stdin, check=True)).out
+        return (await run(argv, timeout=seconds, env=_QUIET, input=stdin)).check().out

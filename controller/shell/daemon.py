@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import anyio
 import structlog
+from anyio.abc import TaskGroup
 
 from controller.core.backoff import delay
 from controller.core.steps import Refused
@@ -61,12 +62,12 @@ class Daemon:
             tasks.start_soon(self._renew)
             for intake in self._intakes:
                 tasks.start_soon(self._follow, intake)
-            await self._work(tasks.start_soon)
+            await self._work(tasks)
 
     def wake(self) -> None:
         self._wake.set()
 
-    async def _work(self, start_soon: Callable[..., None]) -> None:
+    async def _work(self, tasks: TaskGroup) -> None:
         next_sweep = self.clock.monotonic()
         while True:
             self.alive()
@@ -77,8 +78,8 @@ class Daemon:
                 next_sweep = self.clock.monotonic() + self.sweep_seconds * random.uniform(0.9, 1.1)  # noqa: S311
                 if first:
                     self.ready()
-                    start_soon(self.watch.run, self._touched)
-                    start_soon(self._logins)
+                    tasks.start_soon(self.watch.run, self._touched)
+                    tasks.start_soon(self._logins)
                 continue
             claims = await self._due()
             if claims or self._hinted:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from controller.core.plan import blocker
 from controller.core.steps import (
     Action,
     Blocked,
@@ -72,11 +73,14 @@ def _order(steps: tuple[Step, ...]) -> list[tuple[int, ...]]:
 
 
 async def _outcome(step: Step, before: list[Result | None], host: Host, permit: Callable[[], None]) -> Outcome:
-    for earlier in before:
-        if earlier is not None and not isinstance(earlier.outcome, Done):
-            return Blocked(
-                earlier.outcome.by if isinstance(earlier.outcome, Blocked) else type(earlier.step.action).__name__
-            )
+    bad = {
+        owner
+        for earlier in before
+        if earlier is not None and not isinstance(earlier.outcome, Done)
+        for owner in earlier.step.owners
+    }
+    if by := blocker(step, bad):
+        return Blocked(by)
     permit()
     try:
         return Done(await act(step.action, host))

@@ -18,6 +18,7 @@ from manifests.types import Iqn, Mac
 K = TypeVar("K")
 V = TypeVar("V")
 _DOMAINS: tuple[Domain, ...] = ("pool", "lio", "tftp", "dhcp")
+_ALWAYS_WHOLE = frozenset[Domain]({"pool", "dhcp"})  # one listing, one file: a part would cost as much
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def _joined(observed: Observed, seen: Iterable[LioState | PoolView | TftpState],
             foreign += part.foreign
         else:
             observed = replace(observed, pool=part.state)
-    complete = frozenset(domain for domain in _DOMAINS if whole and domain not in unreadable)
+    complete = frozenset(domain for domain in _DOMAINS if (whole or domain in _ALWAYS_WHOLE) and domain not in unreadable)
     return replace(observed, unreadable=unreadable, foreign=tuple(sorted(foreign)), complete=complete)
 
 

@@ -6,6 +6,7 @@ lost, repeated or wrong hint ends where it would have ended anyway. A pass over 
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from controller.core.names import OverlayName, Site, parse_script
 from controller.core.plan import plan
@@ -21,6 +22,9 @@ from controller.shell.tell import events
 from manifests.kinds import Object
 from manifests.meta import Status
 from manifests.session import Session
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ class Reconciler:
         return frozenset(moved)
 
 
-def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> set[str]:
+def _differing(one: Mapping[K, V], other: Mapping[K, V]) -> set[K]:
     return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
 
 

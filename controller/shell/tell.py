@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import Literal
 
 from controller.core.names import golden
 from controller.core.steps import (
@@ -84,5 +85,5 @@ def _of_phases(before: Mapping[str, Object], after: Mapping[str, Status], now: d
         if old != status.phase:
             ready = status.condition("Ready")
             said = f": {ready.message}" if ready is not None and ready.message else ""
-            kind = "Warning" if status.phase in ("Failed", "Unknown") else "Normal"
+            kind: Literal["Normal", "Warning"] = "Warning" if status.phase in ("Failed", "Unknown") else "Normal"
             yield Event(key, kind, status.phase, f"{old or 'new'} -> {status.phase}{said}", now, now)
