@@ -14,7 +14,7 @@ from manifests.image import Image
 from manifests.kinds import Object
 from manifests.machine import Machine
 from manifests.network import Network
-from manifests.references import network_of
+from manifests.references import Networks, network_of
 from manifests.session import Session
 
 ISCSI_PORT = 3260
@@ -61,7 +61,7 @@ def resolve(
     )
 
 
-def client(machine: Machine, sessions: Sequence[Session], networks: Sequence[Network], site: Site, now: datetime) -> Client:
+def client(machine: Machine, sessions: Sequence[Session], networks: Networks, site: Site, now: datetime) -> Client:
     """One machine with all of its sessions; ``networks`` are those not deleted. One that is switched off boots nothing."""
     enabled = machine.spec.enabled and machine.metadata.deleted_at is None
     running = runs(sessions, now) if enabled else None

@@ -48,7 +48,7 @@ def test_a_san_uri_is_parsed_back(portal: str, lun: int, target: Iqn) -> None:
 
 
 def test_a_san_uri_has_the_four_colons_that_ipxe_counts() -> None:
-    assert ipxe.san_uri("10.77.0.1:3260", 10, Iqn.parse("iqn.2026-01.a:b")) == "iscsi:10.77.0.1::3260:a:iqn.2026-01.a:b"
+    assert ipxe.san_uri("10.77.0.1:3260", 10, Iqn.parse("iqn.2026-01.a.b:b")) == "iscsi:10.77.0.1::3260:a:iqn.2026-01.a.b:b"
 
 
 @pytest.mark.parametrize(
