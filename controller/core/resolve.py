@@ -45,9 +45,8 @@ def resolve(
                 sessions[found.spec.machine].append(found)
     here = {m.name: m for m in machines if not elsewhere(m, site)}
     served = tuple(n for n in networks if n.metadata.deleted_at is None)
-    clients: dict[str, Client] = {
-        name: client(here[name], sessions.get(name, ()), served, site, now) for name in sorted(here)
-    }
+    known = Networks.of(served)
+    clients = {name: client(here[name], sessions.get(name, ()), known, site, now) for name in sorted(here)}
     everyone = [session for group in sessions.values() for session in group]
     return Desired(
         clients=clients,

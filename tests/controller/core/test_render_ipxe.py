@@ -17,7 +17,7 @@ HOSTILE = ["a b", "a\nb", "${net0/mac}", "a||b", "a&&b", "#", "a;b", "../x", "a\
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 portals = st.builds(lambda ip, port: f"{ip}:{port}", st.ip_addresses(v=4).map(str), st.integers(1, 65535))
 iqns = st.from_regex(
-    r"iqn\.2026-(0[1-9]|1[0-2])\.[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?(:[a-z0-9.:-]{1,40})?", fullmatch=True
+    r"iqn\.2026-(0[1-9]|1[0-2])(\.[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?){2,3}(:[a-z0-9.:-]{1,40})?", fullmatch=True
 ).map(Iqn.parse)
 
 
