@@ -24,7 +24,7 @@ start:
 begin:
     mov %dl, drive + 0x7c00
 
-/* iBFT 1.03: "iBFT" on a 16-byte boundary between 512 KiB and 640 KiB; the word at 0x38 points to NIC 0, MAC at +90. */
+/* iBFT 1.03: "iBFT" on a 16-byte boundary between 512 KiB and 640 KiB; the word at 0x3a points to NIC 0, MAC at +90. */
     mov $ID, %di
     mov $0x8000, %bx
 seek:
@@ -36,7 +36,7 @@ seek:
     jb seek
     jmp named
 found:
-    mov %fs:0x38, %si
+    mov %fs:0x3a, %si
     add $90, %si
     mov $6, %cx
 octet:
