@@ -46,7 +46,9 @@ def resolve(
     here = {m.name: m for m in machines if not elsewhere(m, site)}
     served = tuple(n for n in networks if n.metadata.deleted_at is None)
     known = Networks.of(served)
-    clients = {name: client(here[name], sessions.get(name, ()), known, site, now) for name in sorted(here)}
+    clients: dict[str, Client] = {
+        name: client(here[name], sessions.get(name, ()), known, site, now) for name in sorted(here)
+    }
     everyone = [session for group in sessions.values() for session in group]
     return Desired(
         clients=clients,
