@@ -17,7 +17,7 @@ HOSTILE = ["a b", "a\nb", "${net0/mac}", "a||b", "a&&b", "#", "a;b", "../x", "a\
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 portals = st.builds(lambda ip, port: f"{ip}:{port}", st.ip_addresses(v=4).map(str), st.integers(1, 65535))
 iqns = st.from_regex(
-    r"iqn\.2026-(0[1-9]|1[0-2])\.[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?(:[a-z0-9.:-]{1,40})?", fullmatch=True
+    r"iqn\.2026-(0[1-9]|1[0-2])(\.[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?){2,3}(:[a-z0-9.:-]{1,40})?", fullmatch=True
 ).map(Iqn.parse)
 
 
@@ -48,7 +48,7 @@ def test_a_san_uri_is_parsed_back(portal: str, lun: int, target: Iqn) -> None:
 
 
 def test_a_san_uri_has_the_four_colons_that_ipxe_counts() -> None:
-    assert ipxe.san_uri("10.77.0.1:3260", 10, Iqn.parse("iqn.2026-01.a:b")) == "iscsi:10.77.0.1::3260:a:iqn.2026-01.a:b"
+    assert ipxe.san_uri("10.77.0.1:3260", 10, Iqn.parse("iqn.2026-01.a.b:b")) == "iscsi:10.77.0.1::3260:a:iqn.2026-01.a.b:b"
 
 
 @pytest.mark.parametrize(
