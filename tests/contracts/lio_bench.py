@@ -156,7 +156,7 @@ class Bench:
 
 
 def tree(fs: ConfigFs, path: str) -> dict[str, str]:
-    """Everything below a folder, byte for byte, but for counters."""
+    """Everything below a folder, byte for byte, but for the kernel's counters."""
     try:
         names_in_it = fs.listdir(path)
     except NotADirectoryError:
@@ -171,7 +171,7 @@ def tree(fs: ConfigFs, path: str) -> dict[str, str]:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            if name not in ("statistics", "fabric_statistics"):
+            if name not in ("statistics", "fabric_statistics", "hba_info"):
                 found |= tree(fs, below)
     return found
 
