@@ -1,6 +1,7 @@
 """A Session: one machine runs one image."""
 
 import re
+from datetime import datetime
 from typing import Literal, Self
 
 from pydantic import Field
@@ -52,6 +53,7 @@ class SessionStatus(Status):
     overlay_method: str | None = None
     image_version: int | None = None
     connection: str | None = None
+    started_at: datetime | None = None
 
 
 class Session(Manifest):

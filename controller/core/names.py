@@ -21,6 +21,8 @@ _SCRIPT = re.compile(r"ggnet/machines/((?:[0-9a-f]{2}-){5}[0-9a-f]{2})\.ipxe", r
 BOOT_FOLDER = "ggnet"
 MACHINES_FOLDER = "ggnet/machines"
 BOOT_SCRIPT = "ggnet/boot.ipxe"
+GOLDEN_FOLDER = "images"
+OVERLAY_FOLDER = "overlays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,15 @@ def golden(image: str, version: int) -> str:
 def parse_golden(text: str) -> tuple[str, int] | None:
     match = _GOLDEN.fullmatch(text)
     return (match[1], int(match[2])) if match else None
+
+
+def golden_path(pool: str, image: str, version: int) -> str:
+    """Where the pool at ``pool`` (absolute, no slash at its end) holds an imported version."""
+    return f"{pool}/{GOLDEN_FOLDER}/{golden(image, version)}"
+
+
+def overlay_path(pool: str, name: OverlayName) -> str:
+    return f"{pool}/{OVERLAY_FOLDER}/{name}"
 
 
 def script(mac_hyphens: str) -> str:

@@ -77,7 +77,8 @@ class Client:
     """One Machine as this server must serve it; ``boot`` None means its local disk.
 
     ``settled`` says that this very generation was once converged, so that a difference now is drift.
-    ``disruption`` says that somebody asked by name for its live disk to be cut.
+    ``disruption`` says that somebody asked by name for its live disk to be cut. ``idle`` are its sessions that do not
+    run here now, uid -> name: what is taken down is taken down for them.
     """
 
     machine: str
@@ -89,21 +90,27 @@ class Client:
     paused: bool = False
     settled: bool = False
     disruption: bool = False
+    idle: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Desired:
     """Everything that is asked of this server. ``keep`` holds the uids of sessions whose overlays must outlive a stop.
 
+    ``discard`` are the uids of deleted sessions whose overlays were to be kept: dropping those loses data.
     ``orphans`` are machines that were let go with their disks left in place: neither changed nor pruned.
-    ``complete`` False means that only some clients were looked up, so nothing may be pruned against it.
+    ``settled`` are the keys of Networks and Images whose very generation was once converged.
+    ``complete`` False means that only some clients were looked up, so nothing may be pruned against it; ``dhcp`` None
+    means that the DHCP configuration, which needs them all, was not looked at.
     """
 
     clients: Mapping[str, Client] = field(default_factory=dict)
     images: Mapping[str, Golden] = field(default_factory=dict)
-    dhcp: DhcpConfig = DhcpConfig()
+    dhcp: DhcpConfig | None = DhcpConfig()
     keep: frozenset[str] = frozenset()
+    discard: frozenset[str] = frozenset()
     orphans: frozenset[str] = frozenset()
+    settled: frozenset[str] = frozenset()
     complete: bool = True
 
 
