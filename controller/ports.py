@@ -4,7 +4,7 @@ Observing never raises for a part that cannot be read: it says so in the snapsho
 ``EffectFailed``, nothing else. Every act is idempotent: done twice, the second does nothing.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -111,6 +111,20 @@ class Dhcp(Protocol):
 
     async def load(self, action: LoadDhcp) -> Mapping[str, str]:
         """Hosts that had to be left out, name -> the server's message; all others are answered when this returns."""
+
+
+class Watch(Protocol):
+    """Hints that somebody touched the host."""
+
+    async def run(self, touched: Callable[[frozenset[str]], None]) -> None:
+        """Calls ``touched`` with absolute paths below configfs, the TFTP tree or the DHCP include, until cancelled."""
+
+
+class Fence(Protocol):
+    """What only one controller on this host may hold: proof that this one is still the one."""
+
+    def check(self, lease: "Lease") -> None:
+        """Fenced when a newer epoch has acted on this host."""
 
 
 class Clock(Protocol):
@@ -231,6 +245,9 @@ class Store(Protocol):
     # objects
     async def get(self, key: str) -> Object:
         """NotFound."""
+
+    async def fetch(self, keys: Collection[str]) -> Mapping[str, Object]:
+        """Those of these objects that there are, by key."""
 
     async def list(self, kind: str | None = None) -> tuple[Sequence[Object], int]:
         """Objects by kind and name, deleted ones that are still served included, and the resourceVersion of the read."""
@@ -376,5 +393,5 @@ class Source(Protocol):
     async def read(self) -> Snapshot:
         """SourceError."""
 
-    def changes(self) -> AsyncIterator[None]:
-        """A hint each time that something may have changed; also by itself now and then."""
+    async def watch(self, wake: Callable[[], None]) -> None:
+        """Calls ``wake`` whenever something may have changed, and by itself now and then, until cancelled."""
