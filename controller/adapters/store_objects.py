@@ -52,6 +52,14 @@ class Objects:
             raise NotFound(f"there is no {key}")
         return manifest(row)
 
+    async def fetch(self, keys: Collection[str]) -> Mapping[str, Object]:
+        found: dict[str, Object] = {}
+        async with self._db.read() as conn:
+            for some in batches(sorted(keys)):
+                rows = (await conn.execute(ROWS.where(objects.c.key.in_(some)))).mappings()
+                found |= {row["key"]: manifest(row) for row in rows}
+        return found
+
     async def list(self, kind: str | None = None) -> tuple[Sequence[Object], int]:
         query = ROWS.order_by(objects.c.key)
         if kind is not None:

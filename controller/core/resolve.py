@@ -45,8 +45,9 @@ def resolve(
                 sessions[found.spec.machine].append(found)
     here = {m.name: m for m in machines if not elsewhere(m, site)}
     served = tuple(n for n in networks if n.metadata.deleted_at is None)
+    known = Networks.of(served)
     clients: dict[str, Client] = {
-        name: client(here[name], sessions.get(name, ()), served, site, now) for name in sorted(here)
+        name: client(here[name], sessions.get(name, ()), known, site, now) for name in sorted(here)
     }
     everyone = [session for group in sessions.values() for session in group]
     return Desired(
@@ -61,7 +62,7 @@ def resolve(
     )
 
 
-def client(machine: Machine, sessions: Sequence[Session], networks: Sequence[Network], site: Site, now: datetime) -> Client:
+def client(machine: Machine, sessions: Sequence[Session], networks: Networks, site: Site, now: datetime) -> Client:
     """One machine with all of its sessions; ``networks`` are those not deleted. One that is switched off boots nothing."""
     enabled = machine.spec.enabled and machine.metadata.deleted_at is None
     running = runs(sessions, now) if enabled else None

@@ -25,6 +25,10 @@ def alive(pidfile: Path) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
 
 
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_both_streams_the_code_and_the_time_are_given() -> None:
     result = sh("echo out; echo err >&2; exit 3")
     assert (result.code, result.out, result.err) == (3, b"out\n", b"err\n")
@@ -112,12 +116,12 @@ def test_a_daemon_left_behind_with_our_pipes_is_neither_waited_for_nor_killed(tm
 def test_no_descriptor_is_leaked() -> None:
     async def work() -> Result:
         await run(["true"], timeout=10)
-        before = len(list(Path("/proc/self/fd").iterdir()))
+        before = descriptors()
         for _ in range(5):
             with pytest.raises(CommandError):
                 await run(["ggnet-no-such-program"], timeout=10)
             last = await run(["true"], timeout=10)
-        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        assert descriptors() == before
         return last
 
     go(work)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import anyio
 import pytest
-from manifests.load import MAX_FILE_BYTES
 
 from controller.adapters.command import run
 from controller.adapters.folder import FolderSource
 from controller.adapters.git import GitAddress, GitSource, is_repository, masked
 from controller.ports import Source, SourceError
+from manifests.load import MAX_FILE_BYTES
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "Ada",
@@ -184,8 +184,10 @@ def _waking(make: Callable[[], Source], touch: Callable[[], None]) -> int:
 
 
 def test_a_changed_file_wakes_the_reader_of_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("a: 1\n")
-    assert _waking(lambda: FolderSource(tmp_path, 60), lambda: (tmp_path / "a.yaml").write_text("a: 2\n") and None) == 2
+    def touch() -> None:
+        (tmp_path / "a.yaml").write_text("a: 2\n")
+
+    assert _waking(lambda: FolderSource(tmp_path, 60), touch) == 2
 
 
 def test_a_commit_wakes_the_reader_of_a_local_repository(tmp_path: Path, work: Path) -> None:
