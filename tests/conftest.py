@@ -6,10 +6,15 @@ from pathlib import Path
 
 import anyio
 import pytest
+from hypothesis import HealthCheck, settings
 
 from controller.adapters import schema
 from controller.adapters.tables import counters, metadata
 from tests.servers import Postgres, postgres
+
+# Laws are looked for the same way every time, and a busy machine is no counter-example.
+settings.register_profile("ggnet", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ggnet")
 
 
 @pytest.fixture
