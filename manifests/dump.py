@@ -9,14 +9,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-from manifests.image import Image
 from manifests.kinds import Object
-from manifests.machine import Machine
-from manifests.meta import SERVER_FIELDS
-from manifests.network import Network
-from manifests.session import Session
+from manifests.meta import SERVER_FIELDS, Manifest
 
-Kind = TypeVar("Kind", Network, Machine, Image, Session)
+Kind = TypeVar("Kind", bound=Manifest)
 
 _PLAIN = re.compile(
     r"[A-Za-z][A-Za-z0-9_./@-]*"  # a word

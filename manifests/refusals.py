@@ -30,6 +30,8 @@ def field_name(path: Path) -> str:
 def refusals(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[Path, str]]:
     """Each finding as the path within the manifest and a message."""
     for detail in error.errors(include_url=False):
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # it only seems empty, because its items were refused
         path = detail["loc"]
         if path[-1:] == ("[key]",):
             path = path[:-1]

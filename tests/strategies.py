@@ -35,7 +35,7 @@ sizes = st.builds(lambda n, unit: Size.parse(f"{n}{unit}"), st.integers(1, 1 << 
 durations = st.builds(
     lambda n, unit: Duration.parse(f"{n}{unit}"), st.integers(1, 3650), st.sampled_from(list(Duration.units))
 )
-_shown = st.text(st.characters(codec="utf-8").filter(lambda c: c.isprintable() or c in "\n\t"), max_size=20)
+shown = st.characters(codec="utf-8", exclude_categories=["C", "Z"], include_characters=" ")
 _policies = st.fixed_dictionaries(
     {},
     optional={
@@ -45,10 +45,8 @@ _policies = st.fixed_dictionaries(
     },
 )
 _own = st.dictionaries(
-    st.text(st.characters(codec="utf-8").filter(str.isprintable), min_size=1, max_size=9).filter(
-        lambda k: k[:6] != "ggnet/"
-    ),
-    _shown,
+    st.text(shown, min_size=1, max_size=9).filter(lambda key: not key.startswith("ggnet/")),
+    st.text(shown | st.sampled_from("\n\t"), max_size=20),
     max_size=2,
 )
 

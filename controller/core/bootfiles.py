@@ -114,7 +114,8 @@ def _constant(desired: Desired, observed: Observed, sha256: str, write: WriteBoo
     known = found is not None or "tftp" in observed.complete
     if not known or path in observed.unreadable or "tftp" in observed.unreadable or (found and found.sha256 == sha256):
         return
-    networks = frozenset(f"Network/{s.name}" for s in desired.dhcp.subnets) if desired.dhcp else frozenset()
-    cause = "drift" if networks & desired.settled else min(networks, default="drift")
+    subnets = desired.dhcp.subnets if desired.dhcp else ()
+    networks = frozenset(f"Network/{s.name}" for s in subnets)
+    cause = "drift" if any(s.settled for s in subnets) else min(networks, default="drift")
     change = Change(path, found.sha256[:12] if found else None, sha256[:12])
     yield Step(write, networks, cause, changes=(change,))

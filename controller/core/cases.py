@@ -129,12 +129,12 @@ class Case:
 def examine(desired: Desired, index: Index, site: Site) -> Iterator[Case]:
     """Every machine that is asked for or of which something is left, by name."""
     for client in desired.clients.values():
-        yield _case(client, SYSTEM_DISK, desired, index, site)
+        yield case_of(client, SYSTEM_DISK, desired, index, site)
     for client, disk in gone(desired, index, site):
-        yield _case(client, disk, desired, index, site, gone=True)
+        yield case_of(client, disk, desired, index, site, gone=True)
 
 
-def _case(client: Client, disk: str, desired: Desired, index: Index, site: Site, *, gone: bool = False) -> Case:
+def case_of(client: Client, disk: str, desired: Desired, index: Index, site: Site, *, gone: bool = False) -> Case:
     iqn = site.target(client.machine, disk)
     chosen = choose(client, client.boot, index, site) if client.boot else None
     state, blind = index.observed.targets.get(iqn), index.blind("lio", iqn)
@@ -148,7 +148,7 @@ def _case(client: Client, disk: str, desired: Desired, index: Index, site: Site,
         overlays=index.overlays.get((client.machine, disk), ()),
         blind=blind,
         gone=gone,
-        orphan=client.boot is None and client.machine in desired.orphans and not _known(client, state),
+        orphan=client.boot is None and (client.orphan or client.machine in desired.orphans) and not _known(client, state),
         changes=changes,
         cuts=cuts,
         repair=repair,

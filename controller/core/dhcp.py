@@ -17,14 +17,17 @@ def accepted(config: DhcpConfig, state: DhcpState, texts: Mapping[str, str] | No
     if not state.refused:
         return config
     texts = texts if texts is not None else dhcpd.stanzas(config)
-    return replace(config, hosts=tuple(h for h in config.hosts if not refused(h.name, texts[h.name], state)))
+    return replace(config, hosts=tuple(h for h in config.hosts if not refused(h.name, texts.get(h.name), state)))
 
 
-def refused(name: str, text: str, state: DhcpState) -> bool:
+def refused(name: str, text: str | None, state: DhcpState) -> bool:
     return name in state.refused and state.refused[name][0] == text
 
 
-def loads(desired: Desired, observed: Observed) -> Iterator[Step]:
+def loads(desired: Desired, observed: Observed, busy: frozenset[str]) -> Iterator[Step]:
+    """``busy`` are the owners of earlier due steps. A machine among them does not own the load: it leads nobody to a disk
+    by itself, and one machine's trouble must not keep the others from their addresses. A machine whose declaration goes
+    owns it, for its script must not go before."""
     state = observed.dhcp
     if desired.dhcp is None or state.problem or "dhcp" not in observed.complete or "dhcp" in observed.unreadable:
         return
@@ -38,14 +41,14 @@ def loads(desired: Desired, observed: Observed) -> Iterator[Step]:
     changes = _hosts(config, state)
     machines = {host.name: host.machine for host in (*config.hosts, *desired.dhcp.hosts)}
     touched = {f"Machine/{machines.get(c.field) or _machine(c.field)}" for c in changes}
-    networks = {f"Network/{subnet.name}" for subnet in config.subnets}
+    networks = {f"Network/{subnet.name}": subnet.settled for subnet in config.subnets}
     rest = [Change(n, b, digest) for n, b in (("file", state.file), ("loaded", state.loaded)) if b != digest]
     if not state.running:
         rest.append(Change("running", "no", "yes"))
     yield Step(
         LoadDhcp(config, state.generation + 1),
-        frozenset(touched or networks),
-        _cause(desired, touched, networks, state),
+        frozenset((touched - busy) or networks),
+        _cause(desired, touched, networks),
         changes=(*changes, *rest),
         held=_suspended(desired, touched),
     )
@@ -62,11 +65,11 @@ def _machine(host: str) -> str:
     return host.removeprefix("ggnet-").rpartition("-")[0] or host
 
 
-def _cause(desired: Desired, touched: set[str], networks: set[str], state: DhcpState) -> str:
+def _cause(desired: Desired, touched: set[str], networks: Mapping[str, bool]) -> str:
     if touched:
         unsettled = {key for key in touched if not _settled(desired, key.removeprefix("Machine/"))}
         return min(unsettled, default="drift")
-    return "drift" if state.generation else min(networks - desired.settled, default="drift")
+    return min((key for key, settled in networks.items() if not settled), default="drift")
 
 
 def _settled(desired: Desired, machine: str) -> bool:

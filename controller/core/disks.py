@@ -32,7 +32,7 @@ def imports(desired: Desired, index: Index) -> Iterator[Step]:
         yield Step(
             ImportImage(name, version, image.source),
             frozenset({key}),
-            "drift" if key in desired.settled and newest is None else key,
+            "drift" if image.settled and newest is None else key,
             changes=(Change("version", f"v{newest.version}" if newest else None, f"v{version}"),),
             held=f"suspended: ggnet resume {key}" if image.paused else None,
         )
@@ -66,7 +66,7 @@ def deletions(cases: Sequence[Case], desired: Desired, index: Index) -> Iterator
                 DeleteOverlay(overlay),
                 case.owners_of(overlay),
                 case.cause,
-                effect=Effect.DATA_LOSS if overlay.uid in desired.discard else Effect.NONE,
+                effect=Effect.DATA_LOSS if overlay.uid in case.client.discard else Effect.NONE,
                 changes=(Change(str(overlay), f"{size} bytes", None),),
                 held=held,
             )
@@ -84,4 +84,4 @@ def _unwanted(case: Case, overlay: OverlayName, desired: Desired, index: Index) 
         return True
     # Of a session that we do not know: only in a picture that is whole, and never of what was let go in place.
     whole = desired.complete and index.observed.complete >= {"pool", "lio"}
-    return whole and case.client.machine not in desired.orphans
+    return whole and not case.client.orphan and case.client.machine not in desired.orphans

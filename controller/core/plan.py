@@ -4,13 +4,11 @@ A disk is there before its target, a target before its script, a script before D
 other way round. Between any two steps a PC may boot: it gets its disk whole, or falls to its local one.
 """
 
-from collections.abc import Collection
-
 from controller.core import bootfiles, dhcp, disks, exports
 from controller.core.cases import examine
 from controller.core.index import Index
 from controller.core.names import Site
-from controller.core.steps import DeleteBootFile, LoadDhcp, Plan, Step
+from controller.core.steps import DeleteBootFile, Plan
 from controller.core.world import Desired, Observed
 
 
@@ -20,29 +18,21 @@ def plan(desired: Desired, observed: Observed, site: Site) -> Plan:
     cases = tuple(examine(desired, index, site))
     first = tuple(bootfiles.withdrawals(cases, index, site))
     withdrawn = frozenset(step.action.path for step in first if isinstance(step.action, DeleteBootFile))
+    builds = (
+        *first,
+        *disks.imports(desired, index),
+        *disks.creations(cases),
+        *exports.publications(cases),
+        *bootfiles.constants(desired, observed),
+        *bootfiles.writes(cases, index, site, withdrawn),
+    )
+    busy = frozenset(owner for step in builds if step.held is None for owner in step.owners)
     return Plan(
         (
-            *first,
-            *disks.imports(desired, index),
-            *disks.creations(cases),
-            *exports.publications(cases),
-            *bootfiles.constants(desired, observed),
-            *bootfiles.writes(cases, index, site, withdrawn),
-            *dhcp.loads(desired, observed),
+            *builds,
+            *dhcp.loads(desired, observed, busy),
             *bootfiles.clearings(cases, index, site, withdrawn),
             *exports.withdrawals(cases, index),
             *disks.deletions(cases, desired, index),
         )
     )
-
-
-def blocker(step: Step, bad: Collection[str]) -> str | None:
-    """The owner for whose sake ``step`` must not be tried, given the owners of steps that did not end well.
-
-    One bad owner blocks a step, but not the one DHCP load that all machines share: it leads nobody to a disk by
-    itself, and one poisoned machine must not keep the others from an address.
-    """
-    hit = sorted(step.owners.intersection(bad))
-    if not hit or (isinstance(step.action, LoadDhcp) and len(hit) < len(step.owners)):
-        return None
-    return hit[0]

@@ -45,9 +45,9 @@ def resolve(
                 sessions[found.spec.machine].append(found)
     here = {m.name: m for m in machines if not elsewhere(m, site)}
     served = tuple(n for n in networks if n.metadata.deleted_at is None)
-    known = Networks.of(served)
+    spans = Networks.of(served)
     clients: dict[str, Client] = {
-        name: client(here[name], sessions.get(name, ()), known, site, now) for name in sorted(here)
+        name: client(here[name], sessions.get(name, ()), spans, site, now) for name in sorted(here)
     }
     everyone = [session for group in sessions.values() for session in group]
     return Desired(
@@ -55,15 +55,13 @@ def resolve(
         images={image.name: golden(image) for image in images if image.metadata.deleted_at is None},
         dhcp=dhcp(served, clients.values()) if complete else None,
         keep=frozenset(uid(s) for s in everyone if s.spec.persistence == "keep" and s.metadata.deleted_at is None),
-        discard=frozenset(uid(s) for s in everyone if s.spec.persistence == "keep" and s.metadata.deleted_at is not None),
-        orphans=orphans | {name for name, m in here.items() if _orphaned(m, sessions.get(name, ()), clients[name])},
-        settled=frozenset(n.key for n in networks if settled(n)) | frozenset(i.key for i in images if settled(i)),
+        orphans=orphans,
         complete=complete,
     )
 
 
 def client(machine: Machine, sessions: Sequence[Session], networks: Networks, site: Site, now: datetime) -> Client:
-    """One machine with all of its sessions; ``networks`` are those not deleted. One that is switched off boots nothing."""
+    """One machine with all of its sessions; ``networks`` without the deleted. One that is switched off boots nothing."""
     enabled = machine.spec.enabled and machine.metadata.deleted_at is None
     running = runs(sessions, now) if enabled else None
     network = network_of(machine, networks)
@@ -78,7 +76,9 @@ def client(machine: Machine, sessions: Sequence[Session], networks: Networks, si
         paused=machine.metadata.paused or bool(running and running.metadata.paused),
         settled=all(settled(part) for part in parts),
         disruption=any(part.metadata.disruption_allowed for part in parts),
-        idle={uid(s): s.name for s in sessions if s is not running and not (s.metadata.deleted_at and s.metadata.orphan)},
+        idle={uid(s): s.name for s in sessions if s is not running and not _let_go(s)},
+        discard=frozenset(uid(s) for s in sessions if s.metadata.deleted_at is not None and s.spec.persistence == "keep"),
+        orphan=_let_go(machine) or (running is None and any(_let_go(s) for s in sessions)),
     )
 
 
@@ -105,7 +105,7 @@ def boot(session: Session) -> Boot:
 
 
 def golden(image: Image) -> Golden:
-    return Golden(image.name, image.spec.source.path, image.spec.format, image.metadata.paused)
+    return Golden(image.name, image.spec.source.path, image.spec.format, image.metadata.paused, settled(image))
 
 
 def hosts(machine: Machine, network: Network | None) -> tuple[Host, ...]:
@@ -122,6 +122,7 @@ def hosts(machine: Machine, network: Network | None) -> tuple[Host, ...]:
             hostname=hostname,
             address=machine.spec.address if card == 0 else None,
             firmware=machine.spec.firmware,
+            network=network.name,
         )
         for card, mac in enumerate(machine.spec.macs)
     )
@@ -148,6 +149,7 @@ def subnet(network: Network) -> Subnet:
         ntp=spec.ntp,
         range=(spec.range.start, spec.range.end) if spec.range else None,
         external=spec.dhcp == "external",
+        settled=settled(network),
     )
 
 
@@ -170,7 +172,6 @@ def uid(session: Session) -> str:
     return session.metadata.uid or f"unstored-{session.name}"
 
 
-def _orphaned(machine: Machine, sessions: Iterable[Session], served: Client) -> bool:
-    """Let go with its disk in place: the machine itself, or a session of it while none runs."""
-    let_go = (machine, *sessions) if served.boot is None else (machine,)
-    return any(part.metadata.deleted_at is not None and part.metadata.orphan for part in let_go)
+def _let_go(part: Machine | Session) -> bool:
+    """Deleted, with its disk to be left in place."""
+    return part.metadata.deleted_at is not None and part.metadata.orphan
