@@ -58,7 +58,7 @@ def test_a_commit_cuts_no_initiator_that_is_logged_in_and_says_what_waits(other:
         assert all(step["held"] for step in steps)
         assert disk.still_reads()
         assert kernel_tree(site, exported) == before
-        assert site.overlays() == overlays
+        assert set(overlays) <= set(site.overlays())
         assert_told(site, steps)
     if what not in ("another image", "read-only"):
         until("it is withdrawn once the initiator is gone", lambda: target(PC) not in site.targets(), 40)
@@ -74,7 +74,7 @@ def assert_told(site: Site, steps: Any) -> None:
         if f"{one['kind']}/{one['metadata']['name']}" in owners
         for condition in one.get("status", {}).get("conditions", [])
     ]
-    assert any("logged in" in message for message in said), said
+    assert any("is running on this disk" in message for message in said), said
 
 
 def test_a_pc_at_work_keeps_its_disk_and_gets_the_new_one_at_its_next_boot(other: Site) -> None:
@@ -84,14 +84,16 @@ def test_a_pc_at_work_keeps_its_disk_and_gets_the_new_one_at_its_next_boot(other
     one.boot()
     one.wait("NOTE-IS")
     site.await_phase(f"Session/{PC}", "Active")
-    before, overlays = kernel_tree(site, f"{TARGETS}/{target(PC)}"), site.overlays()
+    before, [overlay] = kernel_tree(site, f"{TARGETS}/{target(PC)}"), site.overlays()
     site.commit(COMMITS["another image"])
     until("the plan holds something back", lambda: waiting(site))
-    assert (kernel_tree(site, f"{TARGETS}/{target(PC)}"), site.overlays()) == (before, overlays)
+    assert kernel_tree(site, f"{TARGETS}/{target(PC)}") == before
+    assert overlay in site.overlays()
     assert "NOTE-ERROR" not in one.console
     assert site.get(f"Session/{PC}")["status"]["phase"] == "Active"
     one.power_off()
-    until("the session has the other image", lambda: any("other@v1" in name for name in site.overlays()), 40)
+    until("the old disk is gone once the PC is off", lambda: overlay not in site.overlays(), 40)
+    assert ["+other@v1+" in name for name in site.overlays()] == [True]
     site.ready(PC)
     assert one.boot() == one.mac
     assert one.wait("NOTE-WAS") == ""
