@@ -85,6 +85,12 @@ def test_the_same_commit_again_with_another_message_changes_nothing_outside(site
     assert versions == {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in site.ask("sessions")["items"]}
 
 
+def disk(site: Site, told: Any) -> str:
+    """The path of the file that a session says it serves: its own copy, or the golden image itself."""
+    name = told.get("overlay") or f"golden@v{told['imageVersion']}.raw"
+    return site.run(["find", POOL, "-type", "f", "-name", name]).check().strip()
+
+
 def expected(site: Site, machine: str) -> dict[str, str]:
     """What the kernel must export for a machine, from what the daemon says in its session's status."""
     told = json.loads(site.ggnet("get", f"session/{machine}", "-o", "json"))["status"]
@@ -95,9 +101,7 @@ def expected(site: Site, machine: str) -> dict[str, str]:
         "tpg1/generate_node_acls": "0",
         "tpg1/portal/10.77.0.1:3260": "1",
         f"tpg1/lun/{told['lun']}": backstore(machine),
-        f"tpg1/lun/{told['lun']}/file": f"{POOL}/{told['overlay']}"
-        if not told["overlay"].startswith("/")
-        else told["overlay"],
+        f"tpg1/lun/{told['lun']}/file": disk(site, told),
         f"tpg1/lun/{told['lun']}/size": str(site.lab.prepared.boot_disk.stat().st_size),
         f"tpg1/acl/{told['initiator']}/lun/{told['lun']}": f"lun {told['lun']}, write_protect {readonly}",
     }
