@@ -21,6 +21,8 @@ _SCRIPT = re.compile(r"ggnet/machines/((?:[0-9a-f]{2}-){5}[0-9a-f]{2})\.ipxe", r
 BOOT_FOLDER = "ggnet"
 MACHINES_FOLDER = "ggnet/machines"
 BOOT_SCRIPT = "ggnet/boot.ipxe"
+GOLDEN_FOLDER = "images"
+OVERLAY_FOLDER = "overlays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,15 @@ def parse_golden(text: str) -> tuple[str, int] | None:
     return (match[1], int(match[2])) if match else None
 
 
+def golden_path(pool: str, image: str, version: int) -> str:
+    """Where the pool at ``pool`` (absolute, no slash at its end) holds an imported version."""
+    return f"{pool}/{GOLDEN_FOLDER}/{golden(image, version)}"
+
+
+def overlay_path(pool: str, name: OverlayName) -> str:
+    return f"{pool}/{OVERLAY_FOLDER}/{name}"
+
+
 def script(mac_hyphens: str) -> str:
     return f"{MACHINES_FOLDER}/{mac_hyphens}.ipxe"
 
@@ -98,3 +109,8 @@ def parse_script(path: str) -> str | None:
 def dhcp_host(machine: str, card: int) -> str:
     """The host declaration's name in dhcpd.conf; our prefix keeps it apart from the administrator's."""
     return f"ggnet-{machine}-{card}"
+
+
+def controller_lease(server: str) -> str:
+    """The lease row that says which controller may write on this boot server."""
+    return f"controller/{server}"

@@ -4,10 +4,12 @@ A target is compared as flat facts, name -> value, so that every half-made state
 another set of facts: a missing backstore, a TPG that is not enabled, an ACL with no mapped LUN, a LUN too many.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from controller.core.steps import Change
 from controller.core.world import Target
+from manifests.types import Iqn
 
 _TPG = {
     "authentication": "0",
@@ -54,3 +56,82 @@ def difference(wanted: Mapping[str, str], found: Mapping[str, str]) -> tuple[Cha
     missing = [Change(name, found.get(name), value) for name, value in wanted.items() if found.get(name) != value]
     extra = [Change(name, found[name], None) for name in sorted(found.keys() - wanted.keys())]
     return (*missing, *extra)
+
+
+# Repairing one of these under a live initiator is not felt: the kernel takes it in place, or what was there is dead already.
+_IN_PLACE = ("backstore/enable", "backstore/attrib/", "tpg", "tpg/attrib/", "tpg/enable", "portal/")
+# A value of these that is wrong (not absent) means another device: the LUN must be unlinked to change it.
+_DEVICE_SHAPE = ("backstore", "backstore/path", "backstore/size", "backstore/buffered", "backstore/serial")
+
+
+def cutting(initiator: Iqn, changes: Iterable[Change]) -> tuple[Change, ...]:
+    """Those changes whose repair takes the LUN away from a logged-in initiator, if only for a moment.
+
+    ============================================  ==================================================
+    fact                                          repairing it cuts
+    ============================================  ==================================================
+    backstore, its path, size, buffered, serial   when there with another value; absent: nothing is served
+    lun/0                                         when linked to another backstore; absent: no
+    any other lun/N                               no: it is not the client's disk
+    acl/OURS, its attributes                      no
+    acl/OURS/lun/0                                when it maps another LUN; absent or dangling: no
+    acl/OURS/lun/0/write_protect                  when it takes writing away
+    acl/OTHER                                     when ours is absent: the initiator was renamed, and is in by its old name
+    tpg, its attributes, enable; any portal       no: established connections live on
+    anything else                                 yes: what is not known is not safe
+    ============================================  ==================================================
+    """
+    all_of_them = tuple(changes)
+    acl = f"acl/{initiator}"
+    renamed = any(c.field == acl and c.before is None for c in all_of_them)
+    return tuple(c for c in all_of_them if _cuts(c, acl, renamed=renamed))
+
+
+def _cuts(change: Change, acl: str, *, renamed: bool) -> bool:
+    name, before = change.field, change.before
+    if name in _DEVICE_SHAPE or name == "lun/0":
+        return before is not None
+    if name == f"{acl}/lun/0":
+        return before not in (None, "dangling")
+    if name == f"{acl}/lun/0/write_protect":
+        return before == "0"
+    if name.startswith("lun/") or name == acl or name.startswith(f"{acl}/"):
+        return False
+    if name.startswith("acl/"):
+        return renamed
+    return not any(name == place or (place.endswith("/") and name.startswith(place)) for place in _IN_PLACE)
+
+
+def serves(found: Mapping[str, str], initiator: str, portal: str) -> bool:
+    """Whether a client that follows a script with these names gets a disk: enabled, its LUN linked and mapped to it."""
+    acl = f"acl/{initiator}"
+    return (
+        found.get("tpg/enable") == "1"
+        and found.get("backstore/enable") == "1"
+        and "backstore" in found
+        and found.get("lun/0") == found["backstore"]
+        and acl in found
+        and found.get(f"{acl}/lun/0") == "0"
+        and f"portal/{portal}" in found
+    )
+
+
+def standing(wanted: Target, found: Mapping[str, str]) -> Target | None:
+    """The target as it is exported now, where it is ours to repair but not to change: the device, the initiator and the
+    portal that a running PC hangs on stay as they are. None when too little stands to say."""
+    path, size, serial = (found.get(f"backstore/{name}") for name in ("path", "size", "serial"))
+    if path is None or size is None or serial is None or not size.isdecimal():
+        return None
+    clients = sorted(name.split("/")[1] for name in found if name.startswith("acl/") and name.count("/") == 1)
+    portals = sorted(name.removeprefix("portal/") for name in found if name.startswith("portal/"))
+    initiator = wanted.initiator if wanted.initiator in clients or len(clients) != 1 else Iqn.parse(clients[0])
+    portal = wanted.portal if wanted.portal in portals or not portals else portals[0]
+    protected = found.get(f"acl/{initiator}/lun/0/write_protect", "0") == "1"
+    return replace(wanted, path=path, size=int(size), serial=serial, initiator=initiator, portal=portal, readonly=protected)
+
+
+def leads_somewhere(found: Mapping[str, str]) -> bool:
+    """Whether some client gets a disk from it, whoever that is."""
+    clients = [name.split("/")[1] for name in found if name.startswith("acl/") and name.count("/") == 1]
+    portals = [name.removeprefix("portal/") for name in found if name.startswith("portal/")]
+    return any(serves(found, client, portal) for client in clients for portal in portals)

@@ -17,7 +17,7 @@ from manifests.types import Cidr, Ipv4, Iqn, Mac
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """A Network that we answer DHCP on (or, with ``external``, only serve)."""
+    """A Network that we answer DHCP on (or, with ``external``, only serve). ``settled`` as of a ``Client``."""
 
     name: str
     cidr: Cidr
@@ -28,11 +28,13 @@ class Subnet:
     ntp: tuple[Ipv4, ...] = ()
     range: tuple[Ipv4, Ipv4] | None = None
     external: bool = False
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One network card of one machine, as dhcpd must know it. ``name`` is unique in the file."""
+    """One network card of one machine, as dhcpd must know it. ``name`` is unique in the file; ``network`` is its
+    Network's name."""
 
     name: str
     machine: str
@@ -40,6 +42,7 @@ class Host:
     hostname: str
     address: Ipv4 | None = None
     firmware: Literal["auto", "bios", "uefi"] = "auto"
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,13 @@ class DhcpConfig:
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """An Image: its source below the import folder."""
+    """An Image: its source below the import folder. ``settled`` as of a ``Client``."""
 
     name: str
     source: str
     format: str = "auto"
     paused: bool = False
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,10 @@ class Client:
     """One Machine as this server must serve it; ``boot`` None means its local disk.
 
     ``settled`` says that this very generation was once converged, so that a difference now is drift.
-    ``disruption`` says that somebody asked by name for its live disk to be cut.
+    ``disruption`` says that somebody asked by name for its live disk to be cut. ``idle`` are its sessions that do not
+    run here now, uid -> name: what is taken down is taken down for them. ``discard`` are the uids of those of them that
+    were deleted though they were to be kept: dropping their overlays loses data. ``orphan``: it, or its last session,
+    was deleted with its disk to be left in place.
     """
 
     machine: str
@@ -89,6 +96,9 @@ class Client:
     paused: bool = False
     settled: bool = False
     disruption: bool = False
+    idle: Mapping[str, str] = field(default_factory=dict)
+    discard: frozenset[str] = frozenset()
+    orphan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +106,13 @@ class Desired:
     """Everything that is asked of this server. ``keep`` holds the uids of sessions whose overlays must outlive a stop.
 
     ``orphans`` are machines that were let go with their disks left in place: neither changed nor pruned.
-    ``complete`` False means that only some clients were looked up, so nothing may be pruned against it.
+    ``complete`` False means that only some clients were looked up, so nothing may be pruned against it; ``dhcp`` None
+    means that the DHCP configuration, which needs them all, was not looked at.
     """
 
     clients: Mapping[str, Client] = field(default_factory=dict)
     images: Mapping[str, Golden] = field(default_factory=dict)
-    dhcp: DhcpConfig = DhcpConfig()
+    dhcp: DhcpConfig | None = DhcpConfig()
     keep: frozenset[str] = frozenset()
     orphans: frozenset[str] = frozenset()
     complete: bool = True

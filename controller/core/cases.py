@@ -1,0 +1,180 @@
+"""One machine's case: what it must be served beside what was found, judged once for all planners.
+
+A machine that nobody asks for any more, but of which something of ours is left, is a case too: a client with no disk.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from controller.core.choice import Disk, Missing, choose
+from controller.core.index import Index
+from controller.core.names import SYSTEM_DISK, OverlayName, Site
+from controller.core.prune import gone
+from controller.core.steps import Change
+from controller.core.targets import cutting, difference, facts, serves, standing
+from controller.core.world import Client, Desired, Login, Target, TargetState
+from manifests.types import Iqn
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """``disk`` None: the machine boots its local disk. ``changes`` is what differs from the target that is wanted.
+
+    ``blind`` says why the target could not be read: then nothing is known of it, least of all that it is not there.
+    ``cuts`` are those of the changes that a logged-in PC would feel; while they wait, ``repair`` is the target as it
+    stands, if that needs mending. ``orphan`` is what was let go in place, ``gone`` what no object asks for.
+    """
+
+    client: Client
+    iqn: Iqn
+    disk: Disk | Missing | None
+    state: TargetState | None
+    scripts: tuple[str, ...]
+    overlays: tuple[OverlayName, ...]
+    blind: str | None
+    gone: bool = False
+    orphan: bool = False
+    changes: tuple[Change, ...] = ()
+    cuts: tuple[Change, ...] = ()
+    repair: Target | None = None
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        return self.state.facts if self.state else {}
+
+    @property
+    def exported(self) -> str:
+        """The file name of what the standing target exports, or nothing."""
+        return self.facts.get("backstore/path", "").rpartition("/")[2]
+
+    @property
+    def live(self) -> bool:
+        """Somebody is logged in, or that cannot be told."""
+        return self.state is not None and self.state.login is not Login.NONE
+
+    @property
+    def machine(self) -> str:
+        return f"Machine/{self.client.machine}"
+
+    @property
+    def session(self) -> str | None:
+        """The session that runs, or the one that the standing target was made for."""
+        if self.client.boot:
+            return f"Session/{self.client.boot.session}"
+        overlay = OverlayName.parse(self.exported)
+        name = self.client.idle.get(overlay.uid) if overlay else None
+        return f"Session/{name}" if name else None
+
+    @property
+    def owners(self) -> frozenset[str]:
+        if self.session:
+            return frozenset({self.machine, self.session})
+        unnamed = self.client.idle.values() if self.state and not OverlayName.parse(self.exported) else ()
+        return frozenset({self.machine, *(f"Session/{name}" for name in unnamed)})
+
+    def owners_of(self, overlay: OverlayName) -> frozenset[str]:
+        boot = self.client.boot
+        name = boot.session if boot and boot.uid == overlay.uid else self.client.idle.get(overlay.uid)
+        return frozenset({self.machine, f"Session/{name}"} if name else {self.machine})
+
+    @property
+    def cause(self) -> str:
+        return "drift" if self.client.settled else self.session or min(self.owners - {self.machine}, default=self.machine)
+
+    @property
+    def suspended(self) -> str | None:
+        if not self.client.paused:
+            return None
+        boot = self.client.boot
+        return f"suspended: ggnet resume {f'Session/{boot.session}' if boot and boot.paused else self.machine}"
+
+    @property
+    def in_use(self) -> str | None:
+        """Why what cuts must wait; None when nobody is logged in, or somebody asked for the cut by name."""
+        if not self.live or self.client.disruption:
+            return None
+        assert self.state is not None
+        name, peer = self.client.machine, self.state.peer
+        remedy = f"shut it down, or annotate {self.machine} with ggnet/disruption=allowed to cut its disk"
+        if self.state.login is Login.UNKNOWN:
+            return f"whether {name} is logged in could not be read, so it counts as running: {remedy}"
+        return f"{name} is running on this disk{f' from {peer}' if peer else ''}: {remedy}"
+
+    @property
+    def waits(self) -> str | None:
+        """Why the target that is wanted cannot be made now."""
+        return self.suspended or (self.in_use if self.cuts else None)
+
+    @property
+    def publishes(self) -> bool:
+        """Whether this plan brings the target to its facts."""
+        return isinstance(self.disk, Disk) and bool(self.changes) and self.waits is None
+
+    @property
+    def whole(self) -> bool:
+        """Whether a script that names the wanted target leads to a disk, now or after this plan's own repair."""
+        if not isinstance(self.disk, Disk) or self.blind:
+            return False
+        wanted = self.disk.target
+        if self.repair and (self.repair.initiator, self.repair.portal) == (wanted.initiator, wanted.portal):
+            return True
+        return self.publishes or not self.changes or serves(self.facts, wanted.initiator, wanted.portal)
+
+    @property
+    def withdraws(self) -> bool:
+        """Whether nothing is served here any more."""
+        return self.disk is None and not self.orphan
+
+
+def examine(desired: Desired, index: Index, site: Site) -> Iterator[Case]:
+    """Every machine that is asked for or of which something is left, by name."""
+    for client in desired.clients.values():
+        yield case_of(client, SYSTEM_DISK, desired, index, site)
+    for client, disk in gone(desired, index, site):
+        yield case_of(client, disk, desired, index, site, gone=True)
+
+
+def case_of(client: Client, disk: str, desired: Desired, index: Index, site: Site, *, gone: bool = False) -> Case:
+    iqn = site.target(client.machine, disk)
+    chosen = choose(client, client.boot, index, site) if client.boot else None
+    state, blind = index.observed.targets.get(iqn), index.blind("lio", iqn)
+    changes, cuts, repair = _compare(client, chosen, state) if isinstance(chosen, Disk) and not blind else ((), (), None)
+    return Case(
+        client=client,
+        iqn=iqn,
+        disk=chosen,
+        state=state,
+        scripts=index.scripts.get(client.machine, ()) if disk == SYSTEM_DISK else (),
+        overlays=index.overlays.get((client.machine, disk), ()),
+        blind=blind,
+        gone=gone,
+        orphan=client.boot is None and (client.orphan or client.machine in desired.orphans) and not _known(client, state),
+        changes=changes,
+        cuts=cuts,
+        repair=repair,
+    )
+
+
+def _known(client: Client, state: TargetState | None) -> bool:
+    """Whether the standing target was made for a session that we still have, which thus was not let go."""
+    overlay = OverlayName.parse(state.facts.get("backstore/path", "").rpartition("/")[2]) if state else None
+    return overlay is not None and overlay.uid in client.idle
+
+
+def _compare(
+    client: Client, disk: Disk, state: TargetState | None
+) -> tuple[tuple[Change, ...], tuple[Change, ...], Target | None]:
+    wanted, found = facts(disk.target), state.facts if state else {}
+    if found == wanted:
+        return (), (), None
+    changes = difference(wanted, found)
+    cuts = cutting(client.initiator, changes)
+    held = state is not None and state.login is not Login.NONE and not client.disruption and not client.paused
+    return changes, cuts, _mend(disk.target, found) if cuts and held else None
+
+
+def _mend(wanted: Target, found: Mapping[str, str]) -> Target | None:
+    """The standing target, if something about it needs mending that a running PC does not feel."""
+    target = standing(wanted, found)
+    wrong = difference(facts(target), found) if target else ()
+    return target if target and wrong and not cutting(target.initiator, wrong) else None

@@ -1,0 +1,38 @@
+"""``plan(desired, observed)``: the steps from what is there to what is wanted, in the one order that is always safe.
+
+A disk is there before its target, a target before its script, a script before DHCP leads to it; what goes, goes the
+other way round. Between any two steps a PC may boot: it gets its disk whole, or falls to its local one.
+"""
+
+from controller.core import bootfiles, dhcp, disks, exports
+from controller.core.cases import examine
+from controller.core.index import Index
+from controller.core.names import Site
+from controller.core.steps import DeleteBootFile, Plan
+from controller.core.world import Desired, Observed
+
+
+def plan(desired: Desired, observed: Observed, site: Site) -> Plan:
+    """Pure, total, deterministic. Held steps are in it to be shown; ``Plan.due`` is what may be done."""
+    index = Index.of(observed)
+    cases = tuple(examine(desired, index, site))
+    first = tuple(bootfiles.withdrawals(cases, index, site))
+    withdrawn = frozenset(step.action.path for step in first if isinstance(step.action, DeleteBootFile))
+    builds = (
+        *first,
+        *disks.imports(desired, index),
+        *disks.creations(cases),
+        *exports.publications(cases),
+        *bootfiles.constants(desired, observed),
+        *bootfiles.writes(cases, index, site, withdrawn),
+    )
+    busy = frozenset(owner for step in builds if step.held is None for owner in step.owners)
+    return Plan(
+        (
+            *builds,
+            *dhcp.loads(desired, observed, busy),
+            *bootfiles.clearings(cases, index, site, withdrawn),
+            *exports.withdrawals(cases, index),
+            *disks.deletions(cases, desired, index),
+        )
+    )
