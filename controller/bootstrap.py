@@ -120,7 +120,15 @@ def _host(settings: Settings, simulate: bool) -> Host:
         lio=KernelLio(KernelConfigFs(settings.configfs), settings.names),
         pool=PoolDir(settings.pool, settings.imports),
         tftp=TftpTree(settings.tftp_root, settings.nbp_dir, settings.names),
-        dhcp=IscDhcpd(settings),
+        dhcp=IscDhcpd(
+            settings.names,
+            clock(),
+            include=settings.dhcpd_include,
+            conf=settings.dhcpd_conf,
+            restart=settings.dhcpd_restart,
+            pidfile=settings.dhcpd_pidfile,
+            state_dir=settings.state_dir,
+        ),
         pool_dir=str(settings.pool),
     )
 

@@ -46,8 +46,9 @@ class MemoryDhcp:
 
     async def observe(self) -> DhcpState:
         header, _ = dhcpd.split(self.text or "")
+        idle = self.loaded is None and _body_digest(self.text) == dhcpd.digest(DhcpConfig())
         return DhcpState(
-            file=_body_digest(self.text),
+            file=None if idle else _body_digest(self.text),
             loaded=_body_digest(self.loaded),
             running=self.loaded is not None,
             generation=header.generation if header else 0,
@@ -139,7 +140,10 @@ class MemoryTftp:
     async def delete(self, action: DeleteBootFile) -> None:
         self.hook("before", "tftp.delete", action)
         self._may(action.path)
-        if self.files.pop(action.path, None) is not None:
+        if action.path in self.files:
+            if not self._state(action.path).ours:
+                raise EffectRefused("BootFileNotOurs", f"{action.path} does not carry our mark")
+            del self.files[action.path]
             self.writes += 1
         self.hook("after", "tftp.delete", action)
 

@@ -23,6 +23,7 @@ from controller.core.steps import LoadDhcp
 from controller.core.world import DhcpConfig, DhcpState
 from controller.ports import Clock, EffectFailed, EffectRefused
 
+_NOTHING = render.digest(DhcpConfig())
 _MARGIN = 2.0  # seconds that a process must be younger than the file, to have read it for sure
 _SETTLE = 0.3  # seconds that a started dhcpd must stay
 _START = 10.0  # seconds that it may take to be seen
@@ -69,10 +70,11 @@ class IscDhcpd:
         self._parsed: tuple[str, Mapping[str, str]] = ("", {})
 
     async def observe(self) -> DhcpState:
-        """One read and hash of the files; no program is run."""
+        """One read and hash of the files; no program is run. A file with nothing in it, and no dhcpd, is told as absent."""
         view = await to_thread.run_sync(self._look)
+        idle = view.process is None and view.file == _NOTHING
         return DhcpState(
-            file=view.file,
+            file=None if idle else view.file,
             loaded=view.loaded,
             running=view.process is not None,
             generation=view.header.generation if view.header else 0,
@@ -201,8 +203,8 @@ class IscDhcpd:
         if view.file != digest:
             await to_thread.run_sync(self._swap, render.include(config, self._site, generation).encode(), view)
         failure = await self._started()
-        if failure is None:
-            return
+        if failure is None or digest == _NOTHING:
+            return  # dhcpd may well not run when there is no network for it
         fallback = await to_thread.run_sync(self._fall_back)
         again = await self._started()
         if again is not None:
@@ -216,7 +218,7 @@ class IscDhcpd:
         if view.data is not None and view.header and view.file == view.loaded:
             self._previous.parent.mkdir(parents=True, exist_ok=True)
             files.replace(self._previous, view.data, 0o600)
-        files.replace(self._candidate, data)
+        files.write(self._candidate, data)
         files.rename_durably(self._candidate, self._include)
 
     def _fall_back(self) -> str:

@@ -55,7 +55,7 @@ class Trial:
         program = command.find("dhcpd")
         if program is None:
             raise EffectRefused("DhcpNotUsable", "dhcpd is not installed: apt install isc-dhcp-server")
-        await to_thread.run_sync(files.replace, self.candidate, self._text(names).encode())
+        await to_thread.run_sync(files.write, self.candidate, self._text(names).encode())
         with tempfile.TemporaryDirectory(prefix="ggnet-dhcpd-") as folder:
             main = anyio.Path(folder) / "dhcpd.conf"
             text = dhcpd_conf.redirected(self.main, self.include, self.candidate)

@@ -12,13 +12,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-import anyio
-
+from controller.adapters.clock import SystemClock
 from controller.adapters.dhcpd import IscDhcpd
+from controller.adapters.dhcpd_record import find
 from controller.core.names import Site
 from controller.core.render import dhcpd
 from controller.ports import Dhcp
@@ -95,17 +94,6 @@ class MemoryRig:
     def close(self) -> None: ...
 
 
-class WallClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
-
-
 class IscRig:
     """dhcpd on one end of a veth pair, a client on the other. The restart command is a script, as an administrator's."""
 
@@ -117,7 +105,7 @@ class IscRig:
         self._ip(*inside, "link", "add", "srv", "type", "veth", "peer", "name", "cli")
         for link in ("srv", "cli", "lo"):
             self._ip(*inside, "link", "set", link, "up")
-        self._ip(*inside, "address", "add", "10.77.0.1/24", "dev", "srv")
+        self._ip(*inside, "address", "add", "10.77.0.254/24", "dev", "srv")
         self.conf, self.include, self.pidfile = folder / "dhcpd.conf", folder / "etc" / "ggnet.conf", folder / "dhcpd.pid"
         self.state, self.script, self.log = folder / "state", folder / "restart", folder / "restarts"
         self.include.parent.mkdir()
@@ -131,7 +119,7 @@ class IscRig:
         """A new one, that remembers nothing but what lies in the state folder."""
         return IscDhcpd(
             SITE,
-            WallClock(),
+            SystemClock(),
             include=self.include,
             conf=self.conf,
             restart=str(self.script),
@@ -140,11 +128,13 @@ class IscRig:
         )
 
     def _write_script(self, extra: str = "") -> None:
-        run = f"nsenter --net=/run/netns/{self.space} dhcpd -q -4 -cf {self.conf} -lf {self.folder}/leases -pf {self.pidfile} srv"
+        files = f"-cf {self.conf} -lf {self.folder}/leases -pf {self.pidfile}"
+        run = f"nsenter --net=/run/netns/{self.space} dhcpd -q -4 {files} srv"
         self.script.write_text(
             f"#!/bin/sh\necho x >> {self.log}\n{extra}\n"
-            f'if pid=$(cat {self.pidfile} 2>/dev/null); then kill "$pid" 2>/dev/null\n'
-            f'while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done; rm -f {self.pidfile}; fi\nexec {run}\n'
+            f'if pid=$(cat {self.pidfile} 2>/dev/null); then kill -9 "$pid" 2>/dev/null\n'
+            f'while grep -qs "^State:.[^ZX]" /proc/"$pid"/status; do sleep 0.01; done; rm -f {self.pidfile}; fi\n'
+            f"exec {run}\n"
         )
         self.script.chmod(0o755)
 
@@ -183,7 +173,7 @@ class IscRig:
     def kill(self) -> None:
         pid = self.pid()
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not Path(f"/proc/{pid}").exists())
+        wait_until(lambda: find(self.pidfile) is None)
 
     def start(self) -> None:
         age = time.time() - self.include.stat().st_ctime
@@ -196,7 +186,7 @@ class IscRig:
     def address(self, mac: Mac) -> str | None:
         return self.ask(mac)[0]
 
-    def ask(self, mac: Mac, *options: tuple[int, bytes], patience: float = 1.0) -> tuple[str | None, str, int]:
+    def ask(self, mac: Mac, *options: tuple[int, bytes], patience: float = 0.5) -> tuple[str | None, str, int]:
         """The offer to this card: address, boot file, lease time in seconds."""
         with self._socket() as raw:
             number = random.getrandbits(32)

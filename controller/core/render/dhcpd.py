@@ -166,7 +166,7 @@ def _declarations(tokens: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def _subnet(subnet: Subnet, boot: str) -> str:
-    network = Cidr.parse(str(subnet.cidr)).network
+    network = Cidr.parse(subnet.cidr).network
     lines = [
         f"subnet {network.network_address} netmask {network.netmask} {{",
         f"  # network {_plain(subnet.name)}",
