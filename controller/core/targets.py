@@ -19,7 +19,9 @@ _TPG = {
     "demo_mode_discovery": "0",
     "cache_dynamic_acls": "0",
 }
-_ACL = {"nopin_timeout": "5", "nopin_response_timeout": "10"}
+# iPXE cannot answer a ping: shorter, and a PC that waits at a boot menu would lose its session for a moment. Longer, and
+# a PC without power would be taken for a live one longer than these two together.
+_ACL = {"nopin_timeout": "15", "nopin_response_timeout": "10"}
 _DEVICE = {"emulate_3pc": "0", "emulate_write_cache": "1"}
 
 
