@@ -1,62 +1,110 @@
-"""A stand-in for the pool: files are their sizes. ``hook`` is called before and after each effect and may raise."""
+"""A pool in memory: the same rules over dictionaries, for walks through thousands of worlds."""
 
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
-from controller.core.names import golden
+from controller.core import names
+from controller.core.names import OverlayName
 from controller.core.steps import CreateOverlay, DeleteOverlay, ImportImage
 from controller.core.world import Golden, ImageFile, OverlayFile, PoolState, SourceFile, Stamp
 from controller.ports import EffectFailed, EffectRefused, PoolView
-from tests.fakes_host import Hook, no_hook
 
 
 @dataclass
 class MemoryPool:
-    """``sources`` by path below the import folder; ``made`` counts how often each overlay was created."""
+    """``sources`` by path below the import folder; ``space`` in bytes. ``root`` is what paths of its files start with."""
 
-    hook: Hook = no_hook
-    sources: dict[str, Stamp] = field(default_factory=dict)
-    images: dict[str, dict[int, ImageFile]] = field(default_factory=dict)
-    overlays: dict[str, OverlayFile] = field(default_factory=dict)
-    made: dict[str, int] = field(default_factory=dict)
-    full: bool = False
+    root: str = "/pool"
+    method: str = "reflink"
+    space: int = 1 << 40
+    reserve: float = 0.15
+    sources: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    images: dict[tuple[str, int], tuple[bytes, Stamp]] = field(default_factory=dict)
+    overlays: dict[str, bytearray] = field(default_factory=dict)
+
+    def put(self, source: str, content: bytes) -> None:
+        """The source's file is written anew."""
+        self.sources[source] = (content, self.sources.get(source, (b"", 0))[1] + 1)
+
+    def size_of(self, path: str) -> int:
+        """A served file's size, for a target that has no disk to look at. FileNotFoundError."""
+        folder, name = PurePosixPath(path).parent, PurePosixPath(path).name
+        golden = names.parse_golden(name)
+        if str(folder) == f"{self.root}/{names.OVERLAY_FOLDER}" and name in self.overlays:
+            return len(self.overlays[name])
+        if str(folder) == f"{self.root}/{names.GOLDEN_FOLDER}" and golden in self.images:
+            return len(self.images[golden][0])
+        raise FileNotFoundError(2, "No such file or directory", path)
 
     async def observe(self, images: Collection[Golden]) -> PoolView:
-        sources = {one.name: self._source(one.source) for one in images}
-        held = {name: dict(versions) for name, versions in self.images.items()}
-        return PoolView(PoolState(held, dict(self.overlays), sources, free=90 << 30, total=100 << 30))
-
-    def _source(self, path: str) -> SourceFile:
-        stamp = self.sources.get(path)
-        return SourceFile(stamp) if stamp else SourceFile(None, f"imports/{path} is not there: copy the image to it")
+        found: dict[str, dict[int, ImageFile]] = {}
+        for (image, version), (content, stamp) in sorted(self.images.items()):
+            made = ImageFile(version, len(content), hashlib.sha256(content).hexdigest(), stamp)
+            found.setdefault(image, {})[version] = made
+        overlays = {name: OverlayFile(len(content), self.method) for name, content in self.overlays.items()}
+        sources = {image.name: self._source(image) for image in images}
+        return PoolView(PoolState(found, overlays, sources, self._free(), self.space))
 
     async def import_image(self, action: ImportImage) -> str:
-        self.hook("before", "pool.import_image", action)
-        stamp = self.sources.get(action.source)
-        if stamp is None:
-            raise EffectRefused("SourceMissing", f"imports/{action.source} is not there")
-        digest = hashlib.sha256(f"{action.source}{stamp}".encode()).hexdigest()
-        self.images.setdefault(action.image, {}).setdefault(
-            action.version, ImageFile(action.version, stamp.size, digest, stamp)
-        )
-        self.hook("after", "pool.import_image", action)
-        return "copy"
+        source = self._source(Golden(action.image, action.source))
+        if source.stamp is None:
+            raise EffectRefused("SourceMissing", str(source.problem))
+        done = self.images.get((action.image, action.version))
+        if done:
+            if done[1] != source.stamp:
+                raise EffectFailed("VersionTaken", f"{action.image}@v{action.version} is there already, from another source")
+            return self.method
+        content = self.sources[action.source][0]
+        self._keep_reserve()
+        newest = max((version for image, version in self.images if image == action.image), default=None)
+        if newest is not None and self.images[action.image, newest][0] == content:
+            self.images[action.image, newest] = (content, source.stamp)
+            return "unchanged"
+        self.images[action.image, action.version] = (content, source.stamp)
+        return self.method
 
     async def create_overlay(self, action: CreateOverlay) -> str:
-        self.hook("before", "pool.create_overlay", action)
-        name = str(action.name)
-        if action.name.version not in self.images.get(action.name.image, {}):
-            raise EffectRefused("ImageMissing", f"{golden(action.name.image, action.name.version)} is not in the pool")
-        if self.full:
-            raise EffectFailed("PoolFull", "no space left in the pool")
-        if name not in self.overlays:
-            self.overlays[name] = OverlayFile(action.size, "copy")
-            self.made[name] = self.made.get(name, 0) + 1
-        self.hook("after", "pool.create_overlay", action)
-        return "copy"
+        name = self._named(action.name)
+        if name in self.overlays:
+            if len(self.overlays[name]) != action.size:
+                raise EffectRefused("OverlayInTheWay", f"{name} is there, and is not a plain file of {action.size} bytes")
+            return self.method
+        golden = self.images.get((action.name.image, action.name.version))
+        if golden is None:
+            raise EffectRefused("ImageMissing", f"{action.name.image}@v{action.name.version} is not in the pool")
+        if action.size < len(golden[0]) or action.size % 512:
+            raise EffectRefused("OverlaySize", f"{name}: {action.size} bytes cannot hold its image")
+        self._keep_reserve()
+        self.overlays[name] = bytearray(golden[0].ljust(action.size, b"\0"))
+        return self.method
 
     async def delete_overlay(self, action: DeleteOverlay) -> None:
-        self.hook("before", "pool.delete_overlay", action)
-        self.overlays.pop(str(action.name), None)
-        self.hook("after", "pool.delete_overlay", action)
+        self.overlays.pop(self._named(action.name), None)
+
+    def _named(self, name: OverlayName) -> str:
+        if OverlayName.parse(str(name)) != name:
+            raise EffectRefused("Invalid", f"{str(name)!a} is not an overlay's name")
+        return str(name)
+
+    def _source(self, image: Golden) -> SourceFile:
+        content, mtime = self.sources.get(image.source, (None, 0))
+        if content is None:
+            return SourceFile(None, f"{image.source} is not there")
+        if not content:
+            return SourceFile(None, f"{image.source} is empty")
+        if content.startswith(b"QFI\xfb") or image.format not in ("auto", "raw"):
+            return SourceFile(
+                None, f"{image.source} is a qcow2 image, not a raw disk: convert it first: qemu-img convert -O raw"
+            )
+        if len(content) % 512:
+            return SourceFile(None, f"{image.source} has {len(content)} bytes, which is not a multiple of 512")
+        return SourceFile(Stamp(len(content), mtime))
+
+    def _free(self) -> int:
+        return self.space - sum(map(len, self.overlays.values())) - sum(len(content) for content, _ in self.images.values())
+
+    def _keep_reserve(self) -> None:
+        if self._free() < self.space * self.reserve:
+            raise EffectRefused("PoolReserve", f"the pool {self.root} has {self._free()} of {self.space} bytes left")
