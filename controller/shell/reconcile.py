@@ -29,12 +29,16 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a pass did: its steps, the owners that something stands in the way of, and the keys whose status it looked at."""
+    """What a pass did: its steps, the owners that something stands in the way of, and the keys that have arrived.
+
+    ``again`` are keys that can go on at once: what they waited for was done in this very pass.
+    """
 
     results: tuple[Result, ...] = ()
     troubled: Mapping[str, Outcome] = field(default_factory=dict)
     settled: frozenset[str] = frozenset()
     machines: frozenset[str] = frozenset()
+    again: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

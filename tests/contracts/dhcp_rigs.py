@@ -18,11 +18,11 @@ from typing import Protocol
 from controller.adapters.clock import SystemClock
 from controller.adapters.dhcpd import IscDhcpd
 from controller.adapters.dhcpd_record import find
+from controller.adapters.simulated.services import MemoryDhcp
 from controller.core.names import Site
 from controller.core.render import dhcpd
 from controller.ports import Dhcp
 from manifests.types import Mac
-from tests.fakes_host import MemoryDhcp
 
 SITE = Site(site="lab", server="bs1")
 _numbers = itertools.count()

@@ -5,11 +5,11 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
+from controller.adapters.simulated.services import MemoryTftp
 from controller.adapters.tftp import TftpTree
 from controller.core.names import Site
 from controller.ports import Tftp
 from tests.contracts.dhcp_rigs import wait_until
-from tests.fakes_host import MemoryTftp
 
 SITE = Site(site="lab", server="bs1")
 PROGRAMS = {"undionly.kpxe": b"\x00bios" * 3000, "ipxe.efi": b"MZuefi" * 9000}

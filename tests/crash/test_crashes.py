@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import anyio
 import pytest
 
-from controller.core.world import Stamp
-from tests.crash.world import MIB, Crash, Meter, World, settle, site, wrong
+from tests.crash.world import SIZE, Crash, Meter, World, settle, site, wrong
 
 Change = Callable[[World], Awaitable[None]]
 
@@ -24,7 +23,7 @@ async def remove(world: World) -> None:
 
 
 async def other_image(world: World) -> None:
-    world.pool.sources["other.raw"] = Stamp(16 * MIB, 2)
+    world.pool.put("other.raw", b"\1" * SIZE)
     await world.commit(site("pc1", "pc10", image="other"))
 
 

@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from controller.adapters.lio import KernelLio
+from controller.adapters.simulated.configfs import FakeConfigFs
+from controller.adapters.simulated.pool import MemoryPool
+from controller.adapters.simulated.services import MemoryDhcp, MemoryTftp
 from controller.core.names import OverlayName, Site
 from controller.core.render import ipxe
 from controller.core.targets import difference, facts
-from controller.core.world import Stamp, Target
+from controller.core.world import Target
 from controller.ports import Store
 from controller.shell.observe import Host
 from controller.shell.reconcile import Reconciler, Report
 from manifests.kinds import KINDS, Object
-from tests.fake_configfs import FakeConfigFs
-from tests.fakes_host import MemoryDhcp, MemoryTftp
-from tests.fakes_pool import MemoryPool
 from tests.fakes_store import MemoryStore
 
 SITE = Site("iqn.2026-01.internal.ggnet", "lab", "s1")
 POOL = "/pool"
-MIB = 1 << 20
+SIZE = 4096
 
 
 class Crash(BaseException):
@@ -104,22 +104,16 @@ class World:
 
     def __post_init__(self) -> None:
         self.kernel = FakeConfigFs(create_file=lambda path: None)
-        self.pool.sources["demo.raw"] = Stamp(16 * MIB, 1)
+        self.pool.put("demo.raw", bytes(SIZE))
 
     async def daemon(self, meter: Callable[[str, str, object], None] = lambda *_: None) -> Reconciler:
         """A process that has just started: it remembers nothing."""
         self.kernel.hook = self.tftp.hook = self.dhcp.hook = self.pool.hook = meter
         lease = await self.store.acquire("controller/s1", "s1@test", self.clock.now(), 1e6)
         assert lease is not None
-        lio = KernelLio(self.kernel, SITE, sizes=self._size)
+        lio = KernelLio(self.kernel, SITE, sizes=self.pool.size_of)
         store: Store = MeteredStore(self.store, meter)  # type: ignore[assignment]
         return Reconciler(store, Host(lio, self.pool, self.tftp, self.dhcp, POOL), SITE, self.clock, lease)
-
-    def _size(self, path: str) -> int:
-        name = path.rpartition("/")[2]
-        if name in self.pool.overlays:
-            return self.pool.overlays[name].size
-        raise FileNotFoundError(2, "No such file", path)
 
     async def commit(self, objects: Iterable[Object]) -> None:
         """The whole set, as a source would hand it in."""
@@ -127,7 +121,7 @@ class World:
 
     async def facts(self) -> dict[str, dict[str, str]]:
         """What the kernel exports, by target, asked of it anew."""
-        seen = await KernelLio(self.kernel, SITE, sizes=self._size).observe(None)
+        seen = await KernelLio(self.kernel, SITE, sizes=self.pool.size_of).observe(None)
         return {iqn: dict(state.facts) for iqn, state in seen.targets.items()}
 
 
@@ -181,7 +175,7 @@ async def wrong(world: World, running: Iterable[str], image: str = "demo", versi
             f"ggnet-{machine}-os",
             SITE.serial(machine),
             f"{POOL}/overlays/{overlays[0]}",
-            16 * MIB,
+            SIZE,
             initiator,
             "10.77.0.1:3260",
         )
