@@ -16,7 +16,7 @@ def stanzas(config: DhcpConfig) -> Mapping[str, str]:
 
 
 def body(config: DhcpConfig, boot: str) -> str:
-    subnets = [f"subnet {s.cidr} {{ next-server {s.server}; range {s.range}; }}  # {s}" for s in config.subnets]
+    subnets = [f"subnet {s.cidr} {{ next-server {s.server}; range {s.range}; }}" for s in config.subnets]
     return "\n".join([boot, *subnets, *(f"host {name} {{ {text} }}" for name, text in stanzas(config).items())]) + "\n"
 
 
