@@ -66,7 +66,7 @@ def writes(cases: Sequence[Case], index: Index, site: Site, withdrawn: frozenset
             held = case.suspended
             if not held and not case.whole:
                 held = f"its target cannot be read: {case.blind}" if case.blind else case.waits
-            found = index.observed.boot.get(path)
+            found = index.observed.boot.get(path) if path not in withdrawn else None
             change = Change(path, found.sha256[:12] if found else None, sha256(text)[:12])
             yield Step(WriteBootFile(path, text=text), case.owners, case.cause, changes=(change,), held=held)
 
