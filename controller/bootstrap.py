@@ -6,7 +6,7 @@ the controller alone beside API processes that share its database.
 
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -76,7 +76,7 @@ async def run_controller(settings: Settings, simulate: bool) -> None:
         await _control(settings, store, simulate)
 
 
-async def run_all(settings: Settings, simulate: bool, door: Callable[[Store, Clock], Awaitable[None]]) -> None:
+async def run_all(settings: Settings, simulate: bool, door: Callable[[Store, Clock], Coroutine[None, None, None]]) -> None:
     """Controller and doors in one process on one store, until cancelled."""
     async with open_store(settings) as store, anyio.create_task_group() as tasks:
         tasks.start_soon(door, store, clock())
