@@ -24,6 +24,7 @@ from controller.core.world import DhcpConfig, DhcpState
 from controller.ports import Clock, EffectFailed, EffectRefused
 
 _NOTHING = render.digest(DhcpConfig())
+_HEAD = 512  # bytes that hold any header
 _MARGIN = 2.0  # seconds that a process must be younger than the file, to have read it for sure
 _SETTLE = 0.3  # seconds that a started dhcpd must stay
 
@@ -144,11 +145,12 @@ class IscDhcpd:
             changed = self._include.lstat().st_ctime
         except FileNotFoundError:
             return replace(view, loaded=self._loaded(view, None, 0))
-        text = data.decode("utf-8", "surrogateescape")
-        header, body = render.split(text)
-        digest = hashlib.sha256(body.encode("utf-8", "surrogateescape")).hexdigest()
+        start = data[:_HEAD].decode("utf-8", "surrogateescape")
+        header, rest = render.split(start)
+        body = memoryview(data)[len(start) - len(rest) :]  # a header is ASCII: one byte a character
+        digest = hashlib.sha256(body).hexdigest()
         if self._parsed[0] != digest:
-            self._parsed = (digest, render.parse_hosts(body))
+            self._parsed = (digest, render.parse_hosts(str(body, "utf-8", "surrogateescape")))
         loaded = self._loaded(view, digest, changed)
         return replace(view, data=data, header=header, file=digest, hosts=self._parsed[1], loaded=loaded)
 
