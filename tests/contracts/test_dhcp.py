@@ -15,6 +15,7 @@ from controller.core.world import DhcpConfig, DhcpState, Host, Subnet
 from controller.ports import EffectError, EffectFailed, EffectRefused
 from manifests.types import Cidr, Hostname, Ipv4, Mac
 from tests.contracts.dhcp_rigs import IscRig, MemoryRig, Rig
+from tests.fakes_host import MemoryDhcp
 
 MAIN = Subnet("main", Cidr.parse("10.77.0.0/24"), Ipv4.parse("10.77.0.254"))
 
@@ -233,3 +234,15 @@ def test_with_nothing_left_to_answer_nothing_is_answered_and_that_is_the_goal(ri
     assert state.hosts == {}
     load(rig, config(host(3)))
     assert rig.address(mac(3)) == "10.77.0.3"
+
+
+def test_the_stand_in_that_crashes_in_the_middle_of_a_load_has_written_and_not_loaded() -> None:
+    def crash(when: str, call: str, action: object) -> None:
+        if when == "during":
+            raise KeyboardInterrupt
+
+    memory = MemoryDhcp(hook=crash)
+    with pytest.raises(KeyboardInterrupt):
+        anyio.run(memory.load, LoadDhcp(config(host(3)), 1))
+    state = anyio.run(memory.observe)
+    assert (state.file, state.loaded) == (dhcpd.digest(config(host(3))), None)
