@@ -1,1 +1,157 @@
-"""The composition root: who answers what."""
+"""The composition root: who answers what.
+
+Everything is built here, from settings, by constructor arguments. Two ways to run: all in one process on one store, or
+the controller alone beside API processes that share its database.
+"""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import anyio
+import structlog
+
+from controller.adapters import doctor as examination
+from controller.adapters import hostlock, schema
+from controller.adapters.clock import SystemClock
+from controller.adapters.configfs import KernelConfigFs
+from controller.adapters.dhcpd import IscDhcpd
+from controller.adapters.folder import FolderSource
+from controller.adapters.git import GitAddress, GitSource, is_repository
+from controller.adapters.hostwatch import HostWatch
+from controller.adapters.lio import KernelLio
+from controller.adapters.notify import Systemd
+from controller.adapters.pool import PoolDir
+from controller.adapters.simulated.host import simulated
+from controller.adapters.store import SqlStore
+from controller.adapters.tftp import TftpTree
+from controller.ports import Clock, Source, Store
+from controller.settings import Settings
+from controller.shell.daemon import Daemon, lead
+from controller.shell.hints import Places
+from controller.shell.observe import Host
+from controller.shell.reconcile import Reconciler
+
+log = structlog.get_logger()
+
+Finding = examination.Finding
+
+
+def clock() -> Clock:
+    return SystemClock()
+
+
+def migrate(settings: Settings) -> None:
+    """The database's schema to the newest revision. StoreError."""
+    _prepare(settings)
+    anyio.run(schema.upgrade, settings.database)
+
+
+def schema_current(settings: Settings) -> bool:
+    return anyio.run(schema.check, settings.database)
+
+
+def doctor(settings: Settings) -> Sequence[Finding]:
+    return examination.examine(settings)
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """The configured store, or the embedded one, whose schema is brought up to date by itself. StoreError."""
+    if settings.database_url is None:
+        _prepare(settings)
+        await schema.upgrade(settings.database)
+    store = await SqlStore.open(settings.database)
+    try:
+        yield store
+    finally:
+        with anyio.CancelScope(shield=True):
+            await store.close()
+
+
+async def run_controller(settings: Settings, simulate: bool) -> None:
+    """This boot server's controller, until cancelled. Fenced, AlreadyRunning, StoreError."""
+    async with open_store(settings) as store:
+        await _control(settings, store, simulate)
+
+
+async def run_all(settings: Settings, simulate: bool, door: Callable[[Store, Clock], Coroutine[None, None, None]]) -> None:
+    """Controller and doors in one process on one store, until cancelled."""
+    async with open_store(settings) as store, anyio.create_task_group() as tasks:
+        tasks.start_soon(door, store, clock())
+        await _control(settings, store, simulate)
+
+
+async def _control(settings: Settings, store: Store, simulate: bool) -> None:
+    with _alone(settings):
+        ours = clock()
+        lease = await lead(store, ours, f"controller/{settings.server}", f"{settings.server}@{socket.gethostname()}")
+        systemd = Systemd(settings.notify_socket)
+        reconciler = Reconciler(store, _host(settings, simulate), settings.names, ours, lease)
+        daemon = Daemon(
+            reconciler=reconciler,
+            sources=_sources(settings),
+            watch=HostWatch(
+                ()
+                if simulate
+                else (settings.configfs / "target", settings.tftp_root / "ggnet", settings.dhcpd_include.parent)
+            ),
+            places=Places(settings.configfs, settings.tftp_root, settings.dhcpd_include.parent, settings.dhcpd_include.name),
+            sweep_seconds=settings.sweep_seconds,
+            ready=systemd.ready,
+            alive=systemd.alive,
+        )
+        log.info("controller leads", server=settings.server, epoch=lease.epoch, simulated=simulate)
+        try:
+            await daemon.run()
+        finally:
+            systemd.stopping()
+            with anyio.CancelScope(shield=True):
+                await store.release(reconciler.lease)
+
+
+def _host(settings: Settings, simulate: bool) -> Host:
+    if simulate:
+        return Host(*simulated(settings.names, str(settings.pool)), pool_dir=str(settings.pool), simulated=True)
+    return Host(
+        lio=KernelLio(KernelConfigFs(settings.configfs), settings.names),
+        pool=PoolDir(settings.pool, settings.imports),
+        tftp=TftpTree(settings.tftp_root, settings.nbp_dir, settings.names),
+        dhcp=IscDhcpd(
+            settings.names,
+            clock(),
+            include=settings.dhcpd_include,
+            conf=settings.dhcpd_conf,
+            restart=settings.dhcpd_restart,
+            pidfile=settings.dhcpd_pidfile,
+            state_dir=settings.state_dir,
+        ),
+        pool_dir=str(settings.pool),
+    )
+
+
+def _sources(settings: Settings) -> list[Source]:
+    if settings.manifests is None:
+        return []
+    folder = Path(settings.manifests)
+    if folder.is_dir() and not is_repository(folder):
+        return [FolderSource(folder.resolve(), settings.source_seconds)]
+    return [GitSource(GitAddress.parse(settings.manifests), settings.state_dir, settings.source_seconds)]
+
+
+def _prepare(settings: Settings) -> None:
+    """The folders that are ours to make; 0750, because the state folder holds the administrator's token."""
+    for folder in (settings.state_dir, settings.pool, settings.imports):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    _prepare(settings)
+    lock = hostlock.hold(settings.state_dir)
+    try:
+        yield
+    finally:
+        os.close(lock)

@@ -4,7 +4,7 @@ Observing never raises for a part that cannot be read: it says so in the snapsho
 ``EffectFailed``, nothing else. Every act is idempotent: done twice, the second does nothing.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -113,6 +113,20 @@ class Dhcp(Protocol):
         """Hosts that had to be left out, name -> the server's message; all others are answered when this returns."""
 
 
+class Watch(Protocol):
+    """Hints that somebody touched the host."""
+
+    async def run(self, touched: Callable[[frozenset[str]], None]) -> None:
+        """Calls ``touched`` with absolute paths below configfs, the TFTP tree or the DHCP include, until cancelled."""
+
+
+class Fence(Protocol):
+    """What only one controller on this host may hold: proof that this one is still the one."""
+
+    def check(self, lease: "Lease") -> None:
+        """Fenced when a newer epoch has acted on this host."""
+
+
 class Clock(Protocol):
     def now(self) -> datetime:
         """UTC, aware."""
@@ -136,6 +150,14 @@ class NotFound(Exception):
 
 class Fenced(Exception):
     """Another controller has taken over this boot server: this one must stop writing."""
+
+
+class Gone(Exception):
+    """The change log does not reach back to there (or never got there): list everything afresh and watch from that."""
+
+
+class StoreError(Exception):
+    """The store cannot be used as it is: unreachable, damaged, full, of another version. One line, with the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,17 +235,25 @@ class LogEntry:
 
 
 class Store(Protocol):
-    """Objects and their status, the dirty set, events, revisions, leases. Every method is one transaction."""
+    """Objects and their status, the dirty set, events, revisions, leases. Every method is one transaction.
+
+    An object's ``metadata.resourceVersion`` rises with its status too; ``versions`` and ``expect`` ask only for what
+    people say of it (spec, metadata), so that a status that moves on neither wakes a sweep nor refuses an edit.
+    Any method may raise StoreError.
+    """
 
     # objects
     async def get(self, key: str) -> Object:
         """NotFound."""
 
+    async def fetch(self, keys: Collection[str]) -> Mapping[str, Object]:
+        """Those of these objects that there are, by key."""
+
     async def list(self, kind: str | None = None) -> tuple[Sequence[Object], int]:
         """Objects by kind and name, deleted ones that are still served included, and the resourceVersion of the read."""
 
     async def versions(self) -> Mapping[str, int]:
-        """Key -> resourceVersion of every object: what a sweep compares to know what changed."""
+        """Key -> resourceVersion of every object's spec and metadata: what a sweep compares to know what changed."""
 
     async def put(
         self,
@@ -234,25 +264,37 @@ class Store(Protocol):
         prune: bool = False,
         expect: Mapping[str, int] | None = None,
         dry_run: bool = False,
+        force: bool = False,
     ) -> Applied:
         """Create or replace these specs as one transaction, marking what changed dirty. An unchanged spec writes nothing.
 
         ``prune`` marks for deletion every object of the same manager that is not among them (unless annotated
-        ``ggnet/prune: disabled``). ``expect`` holds resourceVersions that must still stand: Conflict.
+        ``ggnet/prune: disabled``). ``expect`` holds resourceVersions that must still stand, 0 for "does not exist":
+        Conflict. An object of a ``git:`` manager is taken over by an ``api:`` manager only with ``force``: Conflict.
+        An object that is marked deleted is wanted again: the same uid, a new generation, no ``deletedAt``; whoever
+        put it owns it. A Session that is put makes its machine no orphan.
         """
 
     async def mark_deleted(self, keys: Sequence[str], now: datetime, *, expect: Mapping[str, int] | None = None) -> Applied:
         """Sets ``deletedAt``; the controller withdraws what is served, then calls ``remove``. NotFound, Conflict."""
 
     async def remove(self, key: str, uid: str, *, orphan: str | None = None) -> None:
-        """The row goes, once nothing outside is left; ``orphan`` names the machine whose disk was left in place."""
+        """The row goes, once nothing outside is left; ``orphan`` names the machine whose disk was left in place.
+
+        Nothing happens if this uid is gone already. Conflict if the object is wanted again in the meantime.
+        """
 
     async def orphans(self) -> frozenset[str]: ...
 
     async def annotate(self, key: str, annotations: Mapping[str, str | None]) -> None:
-        """Sets (or with None removes) annotations without a new generation; marks dirty. NotFound."""
+        """Sets (or with None removes) annotations without a new generation; marks dirty. NotFound, ValueError.
 
-    async def changes(self, since: int, limit: int = 500) -> Sequence[LogEntry]: ...
+        They lie over the declared ones and outlive a ``git:`` put, or the next commit would resume what was suspended;
+        an ``api:`` put replaces them with what it says.
+        """
+
+    async def changes(self, since: int, limit: int = 500) -> Sequence[LogEntry]:
+        """What was committed after that resourceVersion, in order, no number left out. Gone."""
 
     # what was observed
     async def write_statuses(self, writes: Sequence[StatusWrite], lease: Lease) -> int:
@@ -265,32 +307,45 @@ class Store(Protocol):
 
     # the dirty set
     async def mark(self, keys: Collection[str], *, priority: int = 0, not_before: datetime | None = None) -> None:
-        """Keeps the higher priority and the earlier time. A key that is claimed is claimed again after ``done``."""
+        """Keeps the higher priority and the earlier time. A key that is claimed is claimed again after ``done``.
+
+        The first mark of a claimed key sets priority and time anew: what was claimed is already being done.
+        ``put``, ``mark_deleted`` and ``annotate`` mark with priority 0 at once; a sweep should stay below that.
+        """
 
     async def claim(self, now: datetime, limit: int) -> Sequence[Claim]:
-        """Due keys, highest priority first, oldest first within one. A claim outlives no restart: see ``reopen``."""
+        """Due keys, highest priority first, oldest first within one. A claim outlives no restart: see ``reopen``.
 
-    async def done(self, claims: Sequence[Claim]) -> None: ...
+        Of more than one place the last goes to the oldest key due, so that none starves.
+        """
+
+    async def done(self, claims: Sequence[Claim]) -> None:
+        """Out of the set; a key that was marked since it was claimed stays, with no attempts. A stale claim does nothing."""
 
     async def retry(self, claim: Claim, not_before: datetime) -> None:
-        """Back in the set, one attempt more."""
+        """Back in the set, one attempt more; a key that was marked since keeps the earlier of the two times."""
 
     async def reopen(self) -> int:
         """At start: claims of a dead process are due again. Their number."""
 
-    async def next_due(self) -> datetime | None: ...
+    async def next_due(self) -> datetime | None:
+        """The earliest time of a key that nobody has claimed (in the past if one is due now); None without any."""
 
     # what happened
-    async def tell(self, events: Sequence[Event], lease: Lease | None = None) -> None: ...
+    async def tell(self, events: Sequence[Event], lease: Lease | None = None) -> None:
+        """Adds up with what was told before. The newest are kept, some thousands. Fenced if a lease is given."""
 
-    async def events(self, key: str | None = None, limit: int = 200) -> Sequence[Event]: ...
+    async def events(self, key: str | None = None, limit: int = 200) -> Sequence[Event]:
+        """The last told first."""
 
     async def record(self, revision: Revision) -> None:
         """One row a (source, sha, verdict); the same again changes nothing but the times."""
 
-    async def revisions(self, source: str | None = None, limit: int = 50) -> Sequence[Revision]: ...
+    async def revisions(self, source: str | None = None, limit: int = 50) -> Sequence[Revision]:
+        """The last received first."""
 
-    async def converged(self, source: str, sha: str, at: datetime) -> None: ...
+    async def converged(self, source: str, sha: str, at: datetime) -> None:
+        """The first time that an accepted revision was reached; later calls change nothing."""
 
     async def approve(self, source: str, sha: str) -> None:
         """An operator accepts a revision that the prune guard held. NotFound."""
@@ -302,12 +357,15 @@ class Store(Protocol):
     async def renew(self, lease: Lease, now: datetime, seconds: float) -> Lease:
         """Fenced once another epoch stands."""
 
-    async def release(self, lease: Lease) -> None: ...
+    async def release(self, lease: Lease) -> None:
+        """Free at once. Nothing happens if another epoch stands."""
 
-    async def lease(self, name: str) -> Lease | None: ...
+    async def lease(self, name: str) -> Lease | None:
+        """Who holds it, expired or not; None when it is free."""
 
     # itself
-    async def ping(self) -> None: ...
+    async def ping(self) -> None:
+        """StoreError, within seconds."""
 
     async def close(self) -> None: ...
 
@@ -335,5 +393,5 @@ class Source(Protocol):
     async def read(self) -> Snapshot:
         """SourceError."""
 
-    def changes(self) -> AsyncIterator[None]:
-        """A hint each time that something may have changed; also by itself now and then."""
+    async def watch(self, wake: Callable[[], None]) -> None:
+        """Calls ``wake`` whenever something may have changed, and by itself now and then, until cancelled."""

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     sweep_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="full look at everything; events come faster")
     source_seconds: Annotated[float, Field(gt=0)] = Field(5.0, description="how often a remote git source is asked")
 
+    notify_socket: str | None = Field(None, validation_alias="NOTIFY_SOCKET", description="systemd sets it for Type=notify")
+
     @property
     def pool(self) -> Path:
         return self.pool_dir or self.state_dir / "pool"

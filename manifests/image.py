@@ -1,30 +1,48 @@
 """An Image: the golden disk that sessions start from; never written to."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from manifests.meta import Manifest, Status, Strict
 from manifests.types import shown
+
+_PATH = r"^(?!/)(?!.*//)(?!(.*/)?\.{1,2}(/|$))(?!.*/$)[ -\[\]-~]+$"  # the same rule for editors
+
+
+def _below_the_import_folder(path: str) -> str:
+    parts = path.split("/")
+    if not path.isascii() or not path.isprintable() or "\\" in path or any(p in ("", ".", "..") for p in parts):
+        raise ValueError(f"{shown(path)} must be a plain relative path below the import folder, in printable ASCII")
+    return path
 
 
 class ImageSource(Strict):
     """Where the bytes come from: a path below the import folder."""
 
-    path: Annotated[str, Field(min_length=1, max_length=255)]
+    path: Annotated[
+        str,
+        Field(min_length=1, max_length=255, json_schema_extra={"pattern": _PATH}),
+        AfterValidator(_below_the_import_folder),
+    ]
 
-    @model_validator(mode="after")
-    def _below_the_import_folder(self) -> Self:
-        parts = self.path.split("/")
-        if not self.path.isascii() or not self.path.isprintable() or any(p in ("", ".", "..") for p in parts):
-            raise ValueError(f"path {shown(self.path)} must be a plain relative path below the import folder")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _only_a_path(cls, source: Any) -> Any:
+        for other in ("upload", "url"):
+            if isinstance(source, dict) and other in source:
+                raise ValueError(
+                    f"{other} is not available in this version: put the file into the import folder and write path: FILE"
+                )
+        return source
 
 
 class ImageSpec(Strict):
-    source: ImageSource
-    format: Literal["auto", "raw", "qcow2", "vhd", "vhdx", "vmdk"] = "auto"
-    os: Literal["windows", "linux", "other"] = "other"
+    source: ImageSource = Field(description="Where the disk comes from.")
+    format: Literal["auto", "raw", "qcow2", "vhd", "vhdx", "vmdk"] = Field(
+        "auto", description="The source's format; auto looks at the file."
+    )
+    os: Literal["windows", "linux", "other"] = Field("other", description="What is installed on the disk.")
 
 
 class ImageVersion(Strict):

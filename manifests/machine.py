@@ -9,14 +9,16 @@ from manifests.types import Hostname, Ipv4, Iqn, Mac, Name
 
 
 class MachineSpec(Strict):
-    macs: Annotated[tuple[Mac, ...], Field(min_length=1, max_length=8)]
-    address: Ipv4 | None = None
-    network: Name | None = None
-    hostname: Hostname | None = None
-    firmware: Literal["auto", "bios", "uefi"] = "auto"
-    initiator: Iqn | None = None
-    server: Name | None = None
-    enabled: bool = True
+    macs: Annotated[tuple[Mac, ...], Field(min_length=1, max_length=8)] = Field(
+        description="The addresses of its network cards; any of them may boot."
+    )
+    address: Ipv4 | None = Field(None, description="Its fixed address; unset: one of the network's range.")
+    network: Name | None = Field(None, description="Its Network; unset: the one that holds its address, or the only one.")
+    hostname: Hostname | None = Field(None, description="What DHCP calls it; unset: its name.")
+    firmware: Literal["auto", "bios", "uefi"] = Field("auto", description="What it boots with; auto listens to the PC.")
+    initiator: Iqn | None = Field(None, description="Its iSCSI name; unset: made from its name.")
+    server: Name | None = Field(None, description="The boot server that serves it; unset: the only one.")
+    enabled: Annotated[bool, Field(strict=True)] = Field(True, description="Whether it is served at all.")
 
 
 class MachineStatus(Status):

@@ -4,6 +4,7 @@ People write ``apiVersion kind metadata spec``. The server adds the rest of ``me
 document claims of those is dropped by the loader, never believed.
 """
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -35,38 +36,62 @@ class Strict(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _label(labels: dict[str, str]) -> dict[str, str]:
-    for key, value in labels.items():
-        if not key or len(key) > 317 or len(value) > 63 or not (key + value).isascii() or not (key + value).isprintable():
-            raise ValueError(f"label {shown(key)}: printable ASCII, the value at most 63 characters")
-        if any(c in key + value for c in "=,!() \"'"):
-            raise ValueError(f"label {shown(key)}: none of = , ! ( ) space or quotes, which selectors use")
-    return labels
+_KEY = 317  # a DNS name, a slash and a label, as elsewhere
 
 
-_POLICIES = {
+def _label_key(key: str) -> str:
+    if not 0 < len(key) <= _KEY or not _LABEL(key):
+        raise ValueError(f"label {shown(key)}: printable ASCII without = , ! ( ) space or quotes, which selectors use")
+    return key
+
+
+def _label_value(value: str) -> str:
+    if len(value) > 63 or not (value == "" or _LABEL(value)):
+        raise ValueError(f"{shown(value)}: at most 63 of printable ASCII without = , ! ( ) space or quotes")
+    return value
+
+
+def _annotation_key(key: str) -> str:
+    if not 0 < len(key) <= _KEY or not key.isprintable():
+        raise ValueError(f"annotation {shown(key)}: 1 to {_KEY} printable characters")
+    if key.startswith("ggnet/") and key not in POLICIES:
+        raise ValueError(f"annotation {shown(key)} is not one of {', '.join(POLICIES)}")
+    return key
+
+
+def _annotation_value(value: str) -> str:
+    if len(value) > 4096:
+        raise ValueError(f"{shown(value)} is longer than 4096 characters")
+    if strange := next((c for c in value if not c.isprintable() and c not in "\n\t"), None):
+        raise ValueError(f"{shown(value)} holds the character U+{ord(strange):04X}, which cannot be shown")
+    return value
+
+
+def _policies(annotations: dict[str, str]) -> dict[str, str]:
+    for key, value in annotations.items():
+        if key in POLICIES and value not in POLICIES[key]:
+            raise ValueError(f"{key} is {' or '.join(POLICIES[key])}, not {shown(value)}")
+    return annotations
+
+
+LABEL = r"[#$%&*+\-./0-9:;<>?@A-Z\[\\\]^_`a-z{|}~]"
+_LABEL = re.compile(f"{LABEL}+", re.ASCII).fullmatch
+POLICIES = {
     PAUSED: ("true", "false"),
     DELETION_POLICY: ("delete", "orphan"),
     PRUNE: ("disabled", "enabled"),
     DISRUPTION: ("allowed", "refused"),
 }
-
-
-def _annotation(annotations: dict[str, str]) -> dict[str, str]:
-    for key, value in annotations.items():
-        if key.startswith("ggnet/") and key not in _POLICIES:
-            raise ValueError(f"annotation {shown(key)} is not one of {', '.join(_POLICIES)}")
-        if key in _POLICIES and value not in _POLICIES[key]:
-            raise ValueError(f"annotation {key} is {' or '.join(_POLICIES[key])}, not {shown(value)}")
-        if len(key) > 317 or len(value) > 4096:
-            raise ValueError(f"annotation {shown(key)} is longer than 4096 characters")
-    return annotations
+LabelKey = Annotated[str, AfterValidator(_label_key)]
+LabelValue = Annotated[str, AfterValidator(_label_value)]
+AnnotationKey = Annotated[str, AfterValidator(_annotation_key)]
+AnnotationValue = Annotated[str, AfterValidator(_annotation_value)]
 
 
 class Metadata(Strict):
     name: Name
-    labels: Annotated[dict[str, str], AfterValidator(_label)] = Field(default_factory=dict)
-    annotations: Annotated[dict[str, str], AfterValidator(_annotation)] = Field(default_factory=dict)
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
+    annotations: Annotated[dict[AnnotationKey, AnnotationValue], AfterValidator(_policies)] = Field(default_factory=dict)
     uid: str | None = None
     generation: int | None = None
     resource_version: int | None = None

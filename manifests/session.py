@@ -4,6 +4,8 @@ import re
 from datetime import datetime
 from typing import Literal, Self
 
+from pydantic import Field
+
 from manifests.meta import Manifest, Status, Strict
 from manifests.types import Duration, Name, Size, _Text, shown
 
@@ -18,7 +20,7 @@ class ImageRef(_Text):
 
     @classmethod
     def parse(cls, text: object) -> Self:
-        if not isinstance(text, str) or not cls._match(text) or text.endswith("\n"):
+        if not isinstance(text, str) or not cls._match(text):
             raise ValueError(f"{shown(text)} is not an image: write its name, or name@v3 to pin a version")
         return str.__new__(cls, text)
 
@@ -33,12 +35,14 @@ class ImageRef(_Text):
 
 
 class SessionSpec(Strict):
-    machine: Name
-    image: ImageRef
-    state: Literal["running", "stopped"] = "running"
-    persistence: Literal["ephemeral", "keep", "readonly"] = "ephemeral"
-    overlay_limit: Size | None = None
-    ttl: Duration | None = None
+    machine: Name = Field(description="The Machine that boots.")
+    image: ImageRef = Field(description="The Image it boots from, name or name@v3; frozen at start.")
+    state: Literal["running", "stopped"] = Field("running", description="Whether it shall run.")
+    persistence: Literal["ephemeral", "keep", "readonly"] = Field(
+        "ephemeral", description="What becomes of its writes: dropped at stop, kept, or refused."
+    )
+    overlay_limit: Size | None = Field(None, description="How much it may write.")
+    ttl: Duration | None = Field(None, description="How long it may run.")
 
 
 class SessionStatus(Status):

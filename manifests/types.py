@@ -70,8 +70,12 @@ class Mac(_Text):
     example = "52:54:00:00:00:07"
     _match = re.compile(pattern, re.ASCII).fullmatch
 
+    _kept = re.compile("[0-9a-f][02468ace](?::[0-9a-f]{2}){5}", re.ASCII).fullmatch
+
     @classmethod
     def parse(cls, text: object) -> Self:
+        if isinstance(text, str) and cls._kept(text) and text != "00:00:00:00:00:00":
+            return str.__new__(cls, text)
         if not isinstance(text, str) or not cls._match(text):
             raise ValueError(f"{shown(text)} is not a MAC address: write it like 52:54:00:00:00:07")
         digits = re.sub(r"[^0-9a-f]", "", text.lower())
@@ -87,48 +91,56 @@ class Mac(_Text):
         return self.replace(":", "-")
 
 
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+
+
 class Ipv4(_Text):
     """An IPv4 address in dotted decimal, no leading zeros (RFC 6943, 3.1.1)."""
 
     __slots__ = ()
-    pattern = r"^(\d{1,3}\.){3}\d{1,3}$"
+    pattern = rf"^({_OCTET}\.){{3}}{_OCTET}$"
     example = "10.77.0.57"
+    _match = re.compile(pattern, re.ASCII).fullmatch
 
     @classmethod
     def parse(cls, text: object) -> Self:
-        try:
-            if not isinstance(text, str):
-                raise ValueError
-            return str.__new__(cls, ipaddress.IPv4Address(text))
-        except ValueError:
-            raise ValueError(f"{shown(text)} is not an IPv4 address: write it like 10.77.0.57") from None
+        if not isinstance(text, str) or not cls._match(text):
+            raise ValueError(f"{shown(text)} is not an IPv4 address: write it like 10.77.0.57")
+        return str.__new__(cls, text)
 
     def __int__(self) -> int:
-        return int(ipaddress.IPv4Address(str(self)))
+        a, b, c, d = map(int, self.split("."))
+        return a << 24 | b << 16 | c << 8 | d
 
 
 class Cidr(_Text):
-    """An IPv4 network with no host bits, ``10.77.0.0/24``, between /8 and /30."""
+    """An IPv4 network with no host bits, ``10.77.0.0/24``, between /8 and /30, of addresses that a PC can have."""
 
     __slots__ = ()
-    pattern = r"^(\d{1,3}\.){3}\d{1,3}/\d{1,2}$"
+    pattern = rf"^({_OCTET}\.){{3}}{_OCTET}/([89]|[12][0-9]|30)$"
     example = "10.77.0.0/24"
+    _match = re.compile(pattern, re.ASCII).fullmatch
 
     @classmethod
     def parse(cls, text: object) -> Self:
-        try:
-            if not isinstance(text, str) or "/" not in text:
-                raise ValueError
-            network = ipaddress.IPv4Network(text)
-        except ValueError:
-            raise ValueError(f"{shown(text)} is not an IPv4 network: write it like 10.77.0.0/24, host bits zero") from None
-        if not 8 <= network.prefixlen <= 30:
-            raise ValueError(f"{shown(text)} is too large or too small: a network is between /8 and /30")
-        return str.__new__(cls, network)
+        if not isinstance(text, str) or not cls._match(text):
+            raise ValueError(f"{shown(text)} is not an IPv4 network: write it like 10.77.0.0/24, between /8 and /30")
+        network = ipaddress.IPv4Network(text, strict=False)
+        if str(network) != text:
+            raise ValueError(f"{shown(text)} has host bits set: the network is {network}")
+        if network.is_multicast or text.startswith("0.") or int(network.network_address) >= 0xF0000000:
+            raise ValueError(f"{text} holds no address that a PC can have")
+        return str.__new__(cls, text)
 
     @property
     def network(self) -> ipaddress.IPv4Network:
         return ipaddress.IPv4Network(str(self))
+
+    @property
+    def ends(self) -> tuple[Ipv4, Ipv4]:
+        """The network's own address and its broadcast address: nobody's."""
+        network = self.network
+        return Ipv4.parse(str(network.network_address)), Ipv4.parse(str(network.broadcast_address))
 
     def __contains__(self, address: object) -> bool:
         return ipaddress.IPv4Address(str(address)) in self.network
@@ -137,17 +149,18 @@ class Cidr(_Text):
 class Iqn(_Text):
     """An iSCSI qualified name (RFC 7143, 4.2.7.5), narrowed to what LIO, rtslib and iPXE all take.
 
-    ``iqn.yyyy-mm.reversed-domain[:rest]``, lower case, at most 223 bytes, of ``a-z 0-9 . : -``.
+    ``iqn.yyyy-mm.reversed.domain[:rest]``, lower case, at most 223 bytes, of ``a-z 0-9 . : -``; the domain has a dot,
+    because rtslib fails on the whole tree when one name in it has none.
     """
 
     __slots__ = ()
-    pattern = r"^iqn\.[0-9]{4}-(0[1-9]|1[0-2])\.[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[a-z0-9.:-]+)?$"
+    pattern = r"^iqn\.[0-9]{4}-(0[1-9]|1[0-2])(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?){2,}(:[a-z0-9.:-]+)?$"
     example = "iqn.2026-01.internal.ggnet:lab:client:pc07"
     _match = re.compile(pattern, re.ASCII).fullmatch
 
     @classmethod
     def parse(cls, text: object) -> Self:
-        if not isinstance(text, str) or len(text) > 223 or not cls._match(text) or text.endswith("\n"):
+        if not isinstance(text, str) or len(text) > 223 or not cls._match(text):
             raise ValueError(f"{shown(text)} is not an IQN: iqn.yyyy-mm.reversed.domain:rest, lower case, at most 223")
         return str.__new__(cls, text)
 
@@ -168,7 +181,7 @@ class Domain(_Text):
 
     @classmethod
     def parse(cls, text: object) -> Self:
-        if not isinstance(text, str) or len(text) > 253 or not cls._match(text) or text.endswith("\n"):
+        if not isinstance(text, str) or len(text) > 253 or not cls._match(text):
             raise ValueError(f"{shown(text)} is not a domain name: lower-case labels joined by dots")
         return str.__new__(cls, text)
 
@@ -178,6 +191,7 @@ class _Number(int):
 
     __slots__ = ()
     units: ClassVar[dict[str, int]] = {}
+    most: ClassVar[int] = 0
     pattern = ""
     example = ""
 
@@ -185,13 +199,16 @@ class _Number(int):
     def parse(cls, value: object) -> Self:
         if isinstance(value, cls):
             return value
-        match = re.fullmatch(r"([0-9]{1,15})([A-Za-z]*)", value, re.ASCII) if isinstance(value, str) else None
-        if not match or match[2] not in cls.units or int(match[1]) == 0:
+        match = re.fullmatch(r"([1-9][0-9]{0,14})([A-Za-z]*)", value, re.ASCII) if isinstance(value, str) else None
+        if not match or match[2] not in cls.units:
             wanted = ", ".join(unit for unit in cls.units if unit)
             raise ValueError(
                 f"{shown(value)} is not a {cls.__name__.lower()}: a number with one of {wanted}, like {cls.example}"
             )
-        return int.__new__(cls, int(match[1]) * cls.units[match[2]])
+        number = int.__new__(cls, int(match[1]) * cls.units[match[2]])
+        if number > cls.most:
+            raise ValueError(f"{shown(value)} is more than the largest {cls.__name__.lower()}, {cls(cls.most)}")
+        return number
 
     def __str__(self) -> str:
         for unit, factor in sorted(self.units.items(), key=lambda item: -item[1]):
@@ -216,8 +233,9 @@ class Size(_Number):
     """A number of bytes, written with a binary suffix: ``20GiB``."""
 
     __slots__ = ()
+    most: ClassVar[int] = 1 << 60
     units: ClassVar[dict[str, int]] = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-    pattern = r"^[0-9]{1,15}(B|KiB|MiB|GiB|TiB)$"
+    pattern = r"^[1-9][0-9]{0,14}(B|KiB|MiB|GiB|TiB)$"
     example = "20GiB"
 
 
@@ -225,6 +243,7 @@ class Duration(_Number):
     """A number of seconds, written with a suffix: ``8h``."""
 
     __slots__ = ()
+    most: ClassVar[int] = 3650 * 86400
     units: ClassVar[dict[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    pattern = r"^[0-9]{1,15}(s|m|h|d)$"
+    pattern = r"^[1-9][0-9]{0,14}(s|m|h|d)$"
     example = "8h"

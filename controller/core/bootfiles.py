@@ -112,6 +112,6 @@ def _constant(desired: Desired, observed: Observed, digest: str, write: WriteBoo
         return
     subnets = desired.dhcp.subnets if desired.dhcp else ()
     networks = frozenset(f"Network/{s.name}" for s in subnets)
-    cause = "drift" if any(s.settled for s in subnets) else min(networks, default="drift")
+    cause = "drift" if any(s.settled for s in subnets) else min(networks, default="Server/this")
     change = Change(path, found.sha256[:12] if found else None, digest[:12])
     yield Step(write, networks, cause, changes=(change,))

@@ -127,3 +127,8 @@ def parse_script(path: str) -> str | None:
 def dhcp_host(machine: str, card: int) -> str:
     """The host declaration's name in dhcpd.conf; our prefix keeps it apart from the administrator's."""
     return f"ggnet-{machine}-{card}"
+
+
+def controller_lease(server: str) -> str:
+    """The lease row that says which controller may write on this boot server."""
+    return f"controller/{server}"

@@ -1,0 +1,150 @@
+"""Is this host able to serve? Each check looks at one thing that a boot needs and says what to do when it is missing."""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from controller.settings import Settings
+
+_TOOLS = {
+    "dhcpd": "apt install isc-dhcp-server",
+    "in.tftpd": "apt install tftpd-hpa",
+    "git": "apt install git",
+    "qemu-img": "apt install qemu-utils (needed only to convert images)",
+}
+_PROGRAMS = ("undionly.kpxe", "ipxe.efi")
+_LISTENERS = ((67, "udp", "dhcpd"), (69, "udp", "in.tftpd"))
+_RESTORERS = ("target.service", "rtslib-fb-targetctl.service")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``error`` stops boots, ``warning`` may, ``ok`` is fine. ``remedy`` says what to do."""
+
+    subject: str
+    level: Literal["ok", "warning", "error"]
+    message: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """All findings, in the order in which a boot needs the things; reads only."""
+    return [*_tools(), *_kernel(settings.configfs), *_pool(settings), *_tftp(settings), *_dhcp(settings), *_ports()]
+
+
+def _tools() -> Iterator[Finding]:
+    for tool, remedy in _TOOLS.items():
+        path = shutil.which(tool)
+        optional = tool == "qemu-img"
+        yield (
+            Finding(f"tool {tool}", "ok", path)
+            if path
+            else Finding(f"tool {tool}", "warning" if optional else "error", "not found", remedy)
+        )
+
+
+def _kernel(configfs: Path) -> Iterator[Finding]:
+    target = configfs / "target"
+    if not target.is_dir():
+        remedy = "mount -t configfs none /sys/kernel/config; modprobe iscsi_target_mod target_core_file"
+        yield Finding("kernel target", "error", f"{target} is not there", remedy)
+        return
+    iscsi = target / "iscsi"
+    if not iscsi.is_dir():
+        yield Finding("iSCSI fabric", "error", f"{iscsi} is not there", "modprobe iscsi_target_mod")
+    elif not os.access(iscsi, os.W_OK):
+        yield Finding("iSCSI fabric", "error", f"{iscsi} may not be written", "run the controller as root or by its unit")
+    else:
+        yield Finding("iSCSI fabric", "ok", str(iscsi))
+    crc = Path("/proc/crypto").read_text(errors="replace")
+    if "crc32c" in crc:
+        yield Finding("crc32c", "ok", "loaded")
+    else:
+        yield Finding("crc32c", "error", "every login would fail", "modprobe crc32c_generic")
+    for unit in _RESTORERS:
+        if any((Path(folder) / unit).exists() for folder in ("/etc/systemd/system/multi-user.target.wants",)):
+            yield Finding(unit, "warning", "restores and clears the kernel's targets on its own", f"systemctl mask {unit}")
+
+
+def _pool(settings: Settings) -> Iterator[Finding]:
+    for what, folder in (("pool", settings.pool), ("import folder", settings.imports)):
+        if not folder.is_dir():
+            yield Finding(what, "error" if what == "pool" else "warning", f"{folder} is not there", f"mkdir -p {folder}")
+        else:
+            yield Finding(what, "ok", str(folder))
+    if settings.pool.is_dir():
+        usage = shutil.disk_usage(settings.pool)
+        used = 100 * (usage.total - usage.free) // usage.total
+        level: Literal["ok", "warning", "error"] = "error" if used > 85 else "warning" if used > 80 else "ok"
+        yield Finding(
+            "pool space",
+            level,
+            f"{used} % used, {usage.free >> 30} GiB free",
+            "" if level == "ok" else "add space or delete overlays",
+        )
+
+
+def _tftp(settings: Settings) -> Iterator[Finding]:
+    root = settings.tftp_root
+    if not root.is_dir():
+        yield Finding("TFTP root", "error", f"{root} is not there", f"mkdir -p {root}, and serve it with in.tftpd --secure")
+    elif not os.access(root, os.W_OK):
+        yield Finding("TFTP root", "error", f"{root} may not be written", "run the controller as root or by its unit")
+    else:
+        yield Finding("TFTP root", "ok", str(root))
+    for program in _PROGRAMS:
+        path = settings.nbp_dir / program
+        yield (
+            Finding(program, "ok", str(path))
+            if path.is_file()
+            else Finding(program, "error", f"{path} is not there", "apt install ipxe")
+        )
+
+
+def _dhcp(settings: Settings) -> Iterator[Finding]:
+    try:
+        text = settings.dhcpd_conf.read_text(errors="replace")
+    except OSError as error:
+        yield Finding(
+            "dhcpd.conf",
+            "error",
+            f"{settings.dhcpd_conf}: {error.strerror}",
+            "apt install isc-dhcp-server, or set GGNET_DHCPD_CONF",
+        )
+        return
+    line = f'include "{settings.dhcpd_include}";'
+    included = any(row.split("#")[0].strip() == line for row in text.splitlines())
+    yield (
+        Finding("dhcpd include", "ok", line)
+        if included
+        else Finding(
+            "dhcpd include", "error", f"{settings.dhcpd_conf} does not include our file", f"add this line to it: {line}"
+        )
+    )
+
+
+def _ports() -> Iterator[Finding]:
+    for port, protocol, server in _LISTENERS:
+        taken = _bound(port)
+        yield Finding(
+            f"port {port}/{protocol}",
+            "ok" if taken else "warning",
+            "served" if taken else "nobody listens",
+            "" if taken else f"start {server}",
+        )
+
+
+def _bound(port: int) -> bool:
+    """Whether somebody has this UDP port, as the kernel lists it (/proc/net/udp: local address in hex)."""
+    wanted = f":{port:04X}"
+    rows = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return any(row.split()[1].endswith(wanted) for row in rows) or _packet_socket(port)
+
+
+def _packet_socket(port: int) -> bool:
+    """dhcpd listens on a packet socket, and on UDP only as a fallback."""
+    return port == socket.getservbyname("bootps", "udp") and len(Path("/proc/net/packet").read_text().splitlines()) > 1

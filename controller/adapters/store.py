@@ -1,0 +1,42 @@
+"""The store in a database: SQLite in a file for one process, PostgreSQL for many."""
+
+from sqlalchemy import text
+
+from controller.adapters.database import Database
+from controller.adapters.schema import current, newest
+from controller.adapters.store_leases import Leases
+from controller.adapters.store_objects import Objects
+from controller.adapters.store_queue import Queue
+from controller.adapters.store_reports import Reports
+from controller.ports import StoreError
+
+
+class SqlStore(Objects, Queue, Reports, Leases):
+    """Answers ``Store``. ``changes_kept``: what a watcher may miss before it must list again; some 10 MB at most."""
+
+    def __init__(self, url: str, *, changes_kept: int = 100_000, events_kept: int = 10_000) -> None:
+        self._db = Database(url)
+        self._changes_kept = changes_kept
+        self._events_kept = events_kept
+
+    @classmethod
+    async def open(cls, url: str) -> "SqlStore":
+        """A store that answers and has our schema. StoreError, with all connections closed."""
+        store = cls(url)
+        try:
+            await store._db.prepare()
+            found, ours = await current(store._db), newest()
+            if found != ours:
+                shown = store._db.shown
+                raise StoreError(f"the schema of {shown} is at revision {found or 'none'}, not {ours}: run 'ggnet migrate'")
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def ping(self) -> None:
+        async with self._db.read() as conn:
+            await conn.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        await self._db.close()

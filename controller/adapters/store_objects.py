@@ -1,0 +1,212 @@
+"""Objects and the change log.
+
+A put compares whole sets in memory: one read of the rows concerned, one decision a row, then one statement for each
+kind of write, whatever the number of objects. Every change takes the next resourceVersion and writes one line of the
+change log, so that the log has no gaps, and a reader who finds one knows that it was trimmed.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.adapters.database import BATCH, Database, advance, batches, execute_many, lock
+from controller.adapters.store_queue import mark
+from controller.adapters.store_rows import (
+    ROWS,
+    UPDATE,
+    Declared,
+    created,
+    declared,
+    demand,
+    in_force,
+    kept,
+    manifest,
+    replaced,
+    stored,
+)
+from controller.adapters.tables import RESOURCE_VERSION, changes, counters, objects, orphans
+from controller.ports import Applied, Conflict, Gone, LogEntry, NotFound
+from manifests.kinds import Object
+from manifests.meta import PRUNE, Metadata
+
+ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+_VERSION = select(counters.c.value).where(counters.c.name == RESOURCE_VERSION)
+_DELETE = (
+    update(objects)
+    .where(objects.c.key == bindparam("row"))
+    .values(deleted_at=bindparam("at"), resource_version=bindparam("version"))
+)
+
+
+class Objects:
+    _db: Database
+    _changes_kept: int
+
+    async def get(self, key: str) -> Object:
+        async with self._db.read() as conn:
+            row = (await conn.execute(ROWS.where(objects.c.key == key))).mappings().one_or_none()
+        if row is None:
+            raise NotFound(f"there is no {key}")
+        return manifest(row)
+
+    async def fetch(self, keys: Collection[str]) -> Mapping[str, Object]:
+        found: dict[str, Object] = {}
+        async with self._db.read() as conn:
+            for some in batches(sorted(keys)):
+                rows = (await conn.execute(ROWS.where(objects.c.key.in_(some)))).mappings()
+                found |= {row["key"]: manifest(row) for row in rows}
+        return found
+
+    async def list(self, kind: str | None = None) -> tuple[Sequence[Object], int]:
+        query = ROWS.order_by(objects.c.key)
+        if kind is not None:
+            query = query.where(objects.c.key > f"{kind}/", objects.c.key < f"{kind}0")  # "0" follows "/": by the index
+        found: list[Object] = []
+        async with self._db.read() as conn:
+            version = int((await conn.execute(_VERSION)).scalar_one())
+            async for rows in (await conn.stream(query)).mappings().partitions(BATCH):
+                found += map(manifest, rows)
+        return found, version
+
+    async def versions(self) -> Mapping[str, int]:
+        async with self._db.read() as conn:
+            rows = (await conn.execute(select(objects.c.key, objects.c.resource_version))).all()
+        return dict(rows)
+
+    async def put(
+        self,
+        objects: Sequence[Object],
+        manager: str,
+        now: datetime,
+        *,
+        prune: bool = False,
+        expect: Mapping[str, int] | None = None,
+        dry_run: bool = False,
+        force: bool = False,
+    ) -> Applied:
+        wanted = await declared(objects)
+        async with self._db.write(dry_run=dry_run) as conn:
+            version = await lock(conn, RESOURCE_VERSION)
+            rows = await stored(conn, wanted.keys() | (expect or {}).keys())
+            demand(expect or {}, rows)
+            fresh = list(created({key: one for key, one in wanted.items() if key not in rows}, manager, now))
+            pairs = [replaced(rows[key], one, manager, force) for key, one in wanted.items() if key in rows]
+            changed = [values for values in pairs if values is not None]
+            pruned = await _prunable(conn, manager, wanted.keys()) if prune else []
+            version = await self._write(conn, version, now, fresh, changed, pruned)
+            added = tuple(values["key"] for values in fresh)
+            moved = tuple(values["row"] for values in changed)
+            await _adopt(conn, [wanted[key] for key in (*added, *moved)])
+        return Applied(added, moved, tuple(pruned), len(pairs) - len(changed), version)
+
+    async def mark_deleted(self, keys: Sequence[str], now: datetime, *, expect: Mapping[str, int] | None = None) -> Applied:
+        wanted = sorted(set(keys))
+        async with self._db.write() as conn:
+            version = await lock(conn, RESOURCE_VERSION)
+            rows = await stored(conn, {*wanted, *(expect or {})})
+            missing = [key for key in wanted if key not in rows]
+            if missing:
+                raise NotFound(f"there is no {', '.join(missing)}")
+            demand(expect or {}, rows)
+            fresh = [key for key in wanted if rows[key]["deleted_at"] is None]
+            version = await self._write(conn, version, now, [], [], fresh)
+        return Applied(deleted=tuple(fresh), unchanged=len(wanted) - len(fresh), resource_version=version)
+
+    async def remove(self, key: str, uid: str, *, orphan: str | None = None) -> None:
+        async with self._db.write() as conn:
+            version = await lock(conn, RESOURCE_VERSION)
+            row = (await stored(conn, [key])).get(key)
+            if row is None or row["uid"] != uid:
+                return
+            if row["deleted_at"] is None:
+                raise Conflict(f"{key} is wanted again: it is not removed")
+            await conn.execute(delete(objects).where(objects.c.uid == uid))
+            await write_log(conn, version, [(key, "DELETED")], self._changes_kept)
+            if orphan is not None:
+                await conn.execute(self._db.insert(orphans).values(machine=orphan).on_conflict_do_nothing())
+
+    async def orphans(self) -> frozenset[str]:
+        async with self._db.read() as conn:
+            return frozenset((await conn.execute(select(orphans.c.machine))).scalars())
+
+    async def annotate(self, key: str, annotations: Mapping[str, str | None]) -> None:
+        async with self._db.write() as conn:
+            version = await lock(conn, RESOURCE_VERSION)
+            row = (await stored(conn, [key])).get(key)
+            if row is None:
+                raise NotFound(f"there is no {key}")
+            overrides = {**row["overrides"], **annotations}
+            declared = row["annotations"]
+            overrides = {name: value for name, value in overrides.items() if declared.get(name) != value}
+            after = {**row, "overrides": overrides}
+            if in_force(after) == in_force(row):
+                return
+            Metadata(name=row["name"], annotations=in_force(after))
+            await self._write(conn, version, None, [], [{**kept(row), "overrides": overrides}], [])
+
+    async def changes(self, since: int, limit: int = 500) -> Sequence[LogEntry]:
+        query = select(changes).where(changes.c.resource_version > since).order_by(changes.c.resource_version).limit(limit)
+        async with self._db.read() as conn:
+            version = int((await conn.execute(_VERSION)).scalar_one())
+            rows = (await conn.execute(query)).all()
+        if since > version or (since < version and (not rows or rows[0][0] != since + 1)):
+            raise Gone(f"the change log does not hold what follows resourceVersion {since}: list again and go on from there")
+        return [LogEntry(*row) for row in rows]
+
+    async def _write(
+        self,
+        conn: AsyncConnection,
+        version: int,
+        now: datetime | None,
+        created: Sequence[dict[str, Any]],
+        changed: Sequence[dict[str, Any]],
+        deleted: Sequence[str],
+    ) -> int:
+        """Gives out resourceVersions, writes rows and log, marks the keys dirty; the last resourceVersion."""
+        if not created and not changed and not deleted:
+            return version
+        log: list[tuple[str, ChangeType]] = [(values["key"], "ADDED") for values in created]
+        log += [(values["row"], "MODIFIED") for values in changed]
+        log += [(key, "MODIFIED") for key in deleted]
+        for number, values in enumerate([*created, *changed], start=version + 1):
+            values["resource_version"] = number
+        await execute_many(conn, insert(objects), created)
+        await execute_many(conn, UPDATE, changed)
+        first = version + len(created) + len(changed) + 1
+        marks = [{"row": key, "at": now, "version": number} for number, key in enumerate(deleted, start=first)]
+        await execute_many(conn, _DELETE, marks)
+        await mark(self._db, conn, [key for key, _ in log])
+        return await write_log(conn, version, log, self._changes_kept)
+
+
+async def write_log(conn: AsyncConnection, version: int, log: Sequence[tuple[str, ChangeType]], kept: int) -> int:
+    """Needs the counter's lock and its value; the new value. The newest ``kept`` lines stay, and a few more."""
+    last = version + len(log)
+    numbered = enumerate(log, start=version + 1)
+    rows = [{"resource_version": number, "key": key, "type": change} for number, (key, change) in numbered]
+    await execute_many(conn, insert(changes), rows)
+    await advance(conn, RESOURCE_VERSION, last)
+    step = max(1, kept // 16)
+    if last // step > version // step:
+        await conn.execute(delete(changes).where(changes.c.resource_version <= last - kept))
+    return last
+
+
+async def _prunable(conn: AsyncConnection, manager: str, wanted: Collection[str]) -> list[str]:
+    query = (
+        select(objects.c.key, objects.c.annotations, objects.c.overrides)
+        .where(objects.c.managed_by == manager, objects.c.deleted_at.is_(None))
+        .order_by(objects.c.key)
+    )
+    rows = (await conn.execute(query)).mappings()
+    return [row["key"] for row in rows if row["key"] not in wanted and in_force(row).get(PRUNE) != "disabled"]
+
+
+async def _adopt(conn: AsyncConnection, written: Sequence[Declared]) -> None:
+    """A machine that gets a session again is looked after again."""
+    machines = [one.spec["machine"] for one in written if one.kind == "Session"]
+    for batch in batches(machines):
+        await conn.execute(delete(orphans).where(orphans.c.machine.in_(batch)))

@@ -1,0 +1,148 @@
+"""What was observed, and what happened: status, observations, events, revisions. Only differences are written."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+
+from sqlalchemy import case, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.adapters.database import Database, advance, batches, execute_many, lock
+from controller.adapters.store_leases import fence
+from controller.adapters.store_objects import ChangeType, write_log
+from controller.adapters.tables import EVENTS, RESOURCE_VERSION, objects, revisions, statuses
+from controller.adapters.tables import events as told
+from controller.adapters.tables import observations as seen
+from controller.ports import Event, Lease, NotFound, Revision, StatusWrite
+
+
+class Reports:
+    _db: Database
+    _changes_kept: int
+    _events_kept: int
+
+    async def write_statuses(self, writes: Sequence[StatusWrite], lease: Lease) -> int:
+        wanted = {write.uid: dict(write.status) for write in writes}
+        new = self._db.insert(statuses)
+        rest = {"status": new.excluded.status, "resource_version": new.excluded.resource_version}
+        upsert = new.on_conflict_do_update(index_elements=[statuses.c.uid], set_=rest)
+        async with self._db.write() as conn:
+            await fence(conn, lease)
+            version = await lock(conn, RESOURCE_VERSION)
+            changed = await _differing(conn, wanted)
+            rows = [
+                {"uid": uid, "status": wanted[uid], "resource_version": number}
+                for number, (_, uid) in enumerate(changed, start=version + 1)
+            ]
+            if changed:
+                await execute_many(conn, upsert, rows)
+                log: list[tuple[str, ChangeType]] = [(key, "MODIFIED") for key, _ in changed]
+                await write_log(conn, version, log, self._changes_kept)
+        return len(changed)
+
+    async def write_observations(self, observations: Mapping[str, str | None], lease: Lease) -> int:
+        wanted = {key: _digest(text) for key, text in observations.items()}
+        new = self._db.insert(seen)
+        upsert = new.on_conflict_do_update(
+            index_elements=[seen.c.key], set_={"text": new.excluded.text, "digest": new.excluded.digest}
+        )
+        async with self._db.write() as conn:
+            await fence(conn, lease)
+            there: dict[str, str | None] = {}
+            for batch in batches(sorted(wanted)):
+                found = await conn.execute(select(seen.c.key, seen.c.digest).where(seen.c.key.in_(batch)))
+                there |= dict(found.all())
+            changed = [key for key in sorted(wanted) if there.get(key) != wanted[key]]
+            rows = [{"key": key, "text": observations[key], "digest": wanted[key]} for key in changed if wanted[key]]
+            await execute_many(conn, upsert, rows)
+            for batch in batches([key for key in changed if not wanted[key]]):
+                await conn.execute(delete(seen).where(seen.c.key.in_(batch)))
+        return len(changed)
+
+    async def observations(self) -> Mapping[str, str]:
+        async with self._db.read() as conn:
+            return dict((await conn.execute(select(seen.c.key, seen.c.text))).all())
+
+    async def tell(self, events: Sequence[Event], lease: Lease | None = None) -> None:
+        new = self._db.insert(told)
+        upsert = new.on_conflict_do_update(
+            index_elements=[told.c.key, told.c.type, told.c.reason],
+            set_={
+                "seq": new.excluded.seq,
+                "message": new.excluded.message,
+                "first": case((new.excluded.first < told.c.first, new.excluded.first), else_=told.c.first),
+                "last": case((new.excluded.last > told.c.last, new.excluded.last), else_=told.c.last),
+                "count": told.c["count"] + new.excluded["count"],
+            },
+        )
+        async with self._db.write() as conn:
+            if lease:
+                await fence(conn, lease)
+            first = await lock(conn, EVENTS)
+            rows = [{**asdict(event), "seq": seq} for seq, event in enumerate(_summed(events), start=first + 1)]
+            await execute_many(conn, upsert, rows)
+            if rows:
+                await advance(conn, EVENTS, first + len(rows))
+            step = max(1, self._events_kept // 16)
+            if (first + len(rows)) // step > first // step:  # now and then is enough
+                beyond = select(told.c.seq).order_by(told.c.seq.desc()).offset(self._events_kept).limit(1).scalar_subquery()
+                await conn.execute(delete(told).where(told.c.seq <= beyond))
+
+    async def events(self, key: str | None = None, limit: int = 200) -> Sequence[Event]:
+        names = ("key", "type", "reason", "message", "first", "last", "count")
+        query = select(*(told.c[name] for name in names)).order_by(told.c.seq.desc()).limit(limit)
+        async with self._db.read() as conn:
+            rows = await conn.execute(query if key is None else query.where(told.c.key == key))
+            return [Event(*row) for row in rows]
+
+    async def record(self, revision: Revision) -> None:
+        new = self._db.insert(revisions).values({**asdict(revision), "problems": [dict(one) for one in revision.problems]})
+        times = {"received_at": new.excluded.received_at, "converged_at": new.excluded.converged_at}
+        async with self._db.write() as conn:
+            await conn.execute(new.on_conflict_do_update(index_elements=[*revisions.primary_key], set_=times))
+
+    async def revisions(self, source: str | None = None, limit: int = 50) -> Sequence[Revision]:
+        table = revisions.c
+        query = select(revisions).order_by(table.received_at.desc(), table.source, table.sha, table.verdict).limit(limit)
+        async with self._db.read() as conn:
+            rows = (await conn.execute(query if source is None else query.where(table.source == source))).mappings()
+            return [Revision(**{**row, "problems": tuple(row["problems"])}) for row in rows]
+
+    async def converged(self, source: str, sha: str, at: datetime) -> None:
+        ours = (revisions.c.source == source) & (revisions.c.sha == sha) & (revisions.c.verdict == "accepted")
+        query = update(revisions).where(ours, revisions.c.converged_at.is_(None)).values(converged_at=at)
+        async with self._db.write() as conn:
+            await conn.execute(query)
+
+    async def approve(self, source: str, sha: str) -> None:
+        ours = (revisions.c.source == source) & (revisions.c.sha == sha) & (revisions.c.verdict == "guarded")
+        async with self._db.write() as conn:
+            if not (await conn.execute(update(revisions).where(ours).values(approved=True))).rowcount:
+                raise NotFound(f"no revision {sha} of {source} waits for approval")
+
+
+async def _differing(conn: AsyncConnection, wanted: Mapping[str, Mapping[str, object]]) -> list[tuple[str, str]]:
+    """Key and uid of the objects that are there and whose status is another, by key."""
+    query = select(objects.c.key, objects.c.uid, statuses.c.status).join_from(objects, statuses, isouter=True)
+    found: list[tuple[str, str]] = []
+    for batch in batches(sorted(wanted)):
+        rows = await conn.execute(query.where(objects.c.uid.in_(batch)))
+        found += [(key, uid) for key, uid, status in rows if status != wanted[uid]]
+    return sorted(found)
+
+
+def _digest(text: str | None) -> str | None:
+    return None if text is None else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _summed(events: Sequence[Event]) -> Sequence[Event]:
+    """One event a (key, type, reason), in the order of their last mention."""
+    found: dict[tuple[str, str, str], Event] = {}
+    for event in events:
+        before = found.pop((event.key, event.type, event.reason), None)
+        if before:
+            first, last = min(before.first, event.first), max(before.last, event.last)
+            event = replace(event, count=before.count + event.count, first=first, last=last)
+        found[event.key, event.type, event.reason] = event
+    return list(found.values())

@@ -1,0 +1,188 @@
+"""The daemon: who wakes whom, and nothing else.
+
+One task does all passes, one after the other; the others only wake it. Two feeds always: events, which are fast and may
+be lost, and a jittered sweep, which is the truth. A sweep that finds drift is counted, because an event was lost.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from controller.core.backoff import delay
+from controller.core.steps import Refused
+from controller.ports import Claim, Clock, Lease, Source, Store, Watch
+from controller.shell.hints import Places
+from controller.shell.reconcile import Reconciler, Report
+from controller.shell.sources import Intake
+
+log = structlog.get_logger()
+
+_LEASE_SECONDS = 30.0
+_POLL_SECONDS = 0.25
+_LOGIN_SECONDS = 1.0
+_BATCH = 500
+
+
+@dataclass(slots=True)
+class Daemon:
+    """Everything that runs for one boot server until it is told to stop.
+
+    ``alive`` is called by the loop that does the work, each time round; ``ready`` once, after the first sweep.
+    """
+
+    reconciler: Reconciler
+    sources: Sequence[Source]
+    watch: Watch
+    places: Places
+    sweep_seconds: float
+    ready: Callable[[], None]
+    alive: Callable[[], None]
+    _wake: anyio.Event = field(default_factory=anyio.Event)
+    _hinted: set[str] = field(default_factory=set)
+    _intakes: list[Intake] = field(default_factory=list)
+
+    @property
+    def store(self) -> Store:
+        return self.reconciler.store
+
+    @property
+    def clock(self) -> Clock:
+        return self.reconciler.clock
+
+    async def run(self) -> None:
+        """Until cancelled, or Fenced. A pass that has begun is finished; then nothing outside is touched any more."""
+        await self.store.reopen()
+        self._intakes = [Intake(source, self.store, self.clock, self.wake) for source in self.sources]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._renew)
+            for intake in self._intakes:
+                tasks.start_soon(self._follow, intake)
+            await self._work(tasks)
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def _work(self, tasks: TaskGroup) -> None:
+        next_sweep = self.clock.monotonic()
+        while True:
+            self.alive()
+            self._wake = anyio.Event()
+            if self.clock.monotonic() >= next_sweep:
+                first = self.reconciler.view.last is None
+                await self._pass(None, await self.store.claim(self.clock.now(), _BATCH))
+                next_sweep = self.clock.monotonic() + self.sweep_seconds * random.uniform(0.9, 1.1)  # noqa: S311
+                if first:
+                    self.ready()
+                    tasks.start_soon(self.watch.run, self._touched)
+                    tasks.start_soon(self._logins)
+                continue
+            claims = await self._due()
+            if claims or self._hinted:
+                keys = frozenset(self._hinted) | {claim.key for claim in claims}
+                self._hinted.clear()
+                await self._pass(keys, claims)
+            else:
+                with anyio.move_on_after(min(_POLL_SECONDS, max(0.0, next_sweep - self.clock.monotonic()))):
+                    await self._wake.wait()
+
+    async def _due(self) -> Sequence[Claim]:
+        due = await self.store.next_due()
+        return await self.store.claim(self.clock.now(), _BATCH) if due is not None and due <= self.clock.now() else ()
+
+    async def _pass(self, keys: frozenset[str] | None, claims: Sequence[Claim]) -> None:
+        began = self.clock.monotonic()
+        with anyio.CancelScope(shield=True):
+            report = await self.reconciler.reconcile(keys)
+            self._hinted |= report.again
+            await self._answer(claims, report)
+            for intake in self._intakes:
+                await intake.arrived(report.settled)
+        if report.results or keys is not None:
+            log.info(
+                "pass",
+                keys=len(keys) if keys is not None else "all",
+                steps=len(report.results),
+                troubled=len(report.troubled),
+                seconds=round(self.clock.monotonic() - began, 3),
+            )
+        for owner, outcome in report.troubled.items():
+            log.warning("step failed", owner=owner, outcome=str(outcome))
+
+    async def _answer(self, claims: Sequence[Claim], report: Report) -> None:
+        """Keys that nothing stands in the way of are done; the others come back, later each time."""
+        index = self.reconciler.index
+        now = self.clock.now()
+        done, mine = [], set()
+        for claim in claims:
+            owners = {claim.key, *(f"Machine/{name}" for name in index.machines([claim.key]))}
+            if owners & report.troubled.keys():
+                mine |= owners
+                await self.store.retry(claim, now + timedelta(seconds=delay(claim.attempts, claim.key)))
+            else:
+                done.append(claim)
+        await self.store.done(done)
+        others = {key for key, outcome in report.troubled.items() if key not in mine and not isinstance(outcome, Refused)}
+        if others:
+            await self.store.mark(others, not_before=now + timedelta(seconds=delay(0, min(others))))
+
+    def _touched(self, paths: frozenset[str]) -> None:
+        keys = self.places.keys(paths, self.reconciler.site, self.reconciler.index.clients.values())
+        if keys:
+            self._hinted |= keys
+            self.wake()
+
+    async def _logins(self) -> None:
+        """PCs come and go without the file system telling: their sessions are asked for."""
+        while True:
+            await self.clock.sleep(_LOGIN_SECONDS)
+            last = self.reconciler.view.last
+            if last is None:
+                continue
+            site, clients = self.reconciler.site, self.reconciler.index.clients
+            asked = {
+                iqn: clients[found[0]].initiator
+                for iqn in last.targets
+                if (found := site.parse_target(iqn)) and found[0] in clients
+            }
+            answers = await self.reconciler.host.lio.logins(asked)
+            moved = {
+                f"Machine/{site.parse_target(iqn)[0]}"  # type: ignore[index]
+                for iqn, (login, peer) in answers.items()
+                if iqn in last.targets and (last.targets[iqn].login, last.targets[iqn].peer) != (login, peer)
+            }
+            if moved:
+                self._hinted |= moved
+                self.wake()
+
+    async def _follow(self, intake: Intake) -> None:
+        woken = anyio.Event()
+
+        def wake() -> None:
+            woken.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(intake.source.watch, wake)
+            while True:
+                await woken.wait()
+                woken = anyio.Event()
+                await intake.take()
+
+    async def _renew(self) -> None:
+        while True:
+            await self.clock.sleep(_LEASE_SECONDS / 3)
+            self.reconciler.lease = await self.store.renew(self.reconciler.lease, self.clock.now(), _LEASE_SECONDS)
+
+
+async def lead(store: Store, clock: Clock, name: str, holder: str) -> Lease:
+    """Waits until this controller is the one for its boot server."""
+    while True:
+        lease = await store.acquire(name, holder, clock.now(), _LEASE_SECONDS)
+        if lease is not None:
+            return lease
+        log.info("another controller leads", server=name)
+        await clock.sleep(_LEASE_SECONDS / 3)

@@ -1,0 +1,183 @@
+"""One pass: look, decide, act, look again, tell.
+
+A pass is given keys and nothing else. What changed, and how, it finds out by looking; so a pass that was begun by a
+lost, repeated or wrong hint ends where it would have ended anyway. A pass over no keys in particular is a sweep.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from controller.core.names import OverlayName, Site, parse_script
+from controller.core.plan import plan
+from controller.core.snapshot import dumps
+from controller.core.status import forgettable, statuses
+from controller.core.steps import Done, Outcome, Plan
+from controller.core.world import Observed
+from controller.ports import Clock, Fenced, Lease, StatusWrite, Store
+from controller.shell.execute import Result, execute, worst
+from controller.shell.index import Index
+from controller.shell.observe import Host, View
+from controller.shell.tell import events
+from manifests.kinds import Object
+from manifests.meta import Status
+from manifests.session import Session
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a pass did: its steps, the owners that something stands in the way of, and the keys that have arrived.
+
+    ``again`` are keys that can go on at once: what they waited for was done in this very pass.
+    """
+
+    results: tuple[Result, ...] = ()
+    troubled: Mapping[str, Outcome] = field(default_factory=dict)
+    settled: frozenset[str] = frozenset()
+    machines: frozenset[str] = frozenset()
+    again: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """The pass, with the little that it remembers: an index of wishes, the last look. Both may be lost at any moment."""
+
+    store: Store
+    host: Host
+    site: Site
+    clock: Clock
+    lease: Lease
+    index: Index = field(init=False)
+    view: View = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.index, self.view = Index(self.site), View(self.site)
+
+    async def reconcile(self, keys: frozenset[str] | None) -> Report:
+        """A pass over these keys; None, or the first one: a sweep over everything."""
+        if keys is None or self.view.last is None:
+            return await self._sweep()
+        touched = await self.index.refresh(self.store, keys, self.clock.now())
+        machines = touched | self.index.machines(keys)
+        if not machines and any(key.startswith(("Network/", "Server/")) for key in keys):
+            return await self._sweep()
+        return await self._pass(keys, machines, await self._glance(machines))
+
+    async def _sweep(self) -> Report:
+        known = self.view.last
+        touched = await self.index.refresh(self.store, None, self.clock.now())
+        observed = await self.view.sweep(self.host, self.index.desired(None))
+        if known is None:
+            touched = frozenset(self.index.clients)
+        return await self._pass(None, touched | self._moved(known, observed), observed)
+
+    async def _glance(self, machines: Collection[str]) -> Observed:
+        macs = [mac for name in machines if name in self.index.clients for mac in self.index.clients[name].macs]
+        return await self.view.glance(self.host, self.index.desired(machines), machines, macs)
+
+    async def _pass(self, keys: frozenset[str] | None, machines: frozenset[str], observed: Observed) -> Report:
+        decided = plan(self.index.desired(None if keys is None else machines), observed, self.site)
+        results = await execute(decided, self.host, self._permit)
+        machines |= {
+            owner.removeprefix("Machine/") for step in decided.steps for owner in step.owners if owner.startswith("Machine/")
+        }
+        if keys is None and not machines and not results:
+            await self._tell_shared(observed, decided, results)
+            return Report(results, machines=machines)
+        if results or keys is None:
+            observed = await self._glance(machines)
+        left = plan(self.index.desired(machines), observed, self.site)
+        settled = await self._tell(keys or frozenset(), machines, observed, left, results)
+        return Report(
+            results, {key: out for key, out in worst(results).items() if not isinstance(out, Done)}, settled, machines
+        )
+
+    async def _tell_shared(self, observed: Observed, left: Plan, results: tuple[Result, ...]) -> None:
+        await self._tell(frozenset(), frozenset(), observed, left, results)
+
+    async def _tell(
+        self, keys: frozenset[str], machines: frozenset[str], observed: Observed, left: Plan, results: tuple[Result, ...]
+    ) -> frozenset[str]:
+        objects = await self._subjects(keys, machines)
+        now = self.clock.now()
+        found = statuses(objects.values(), self.index.desired(machines), observed, left, worst(results), now, self.site)
+        if self.host.simulated:
+            found = {key: _simulated(status) for key, status in found.items()}
+        fresh = {key: status for key, status in found.items() if objects[key].status != status}
+        writes = [StatusWrite(key, objects[key].metadata.uid or "", status.wire()) for key, status in fresh.items()]
+        lease = self.lease
+        if writes:
+            await self.store.write_statuses(writes, lease)
+            self.index.forget(fresh)
+        told = events(results, objects, fresh, now)
+        if told:
+            await self.store.tell(told, lease)
+        await self.store.write_observations({key: text or None for key, text in dumps(observed, machines).items()}, lease)
+        gone = await self._finalise(objects.values(), left, observed)
+        await self._expire(objects.values(), found)
+        waiting = {owner for step in left.steps for owner in step.owners}
+        return frozenset(key for key in objects if key not in waiting) | gone
+
+    async def _subjects(self, keys: frozenset[str], machines: Collection[str]) -> dict[str, Object]:
+        wanted = (
+            {f"Machine/{name}" for name in machines} | {key for name in machines for key in self.index.sessions(name)} | keys
+        )
+        wanted |= self.index.shared
+        return dict(await self.store.fetch(wanted)) if wanted else {}
+
+    async def _finalise(self, objects: Collection[Object], left: Plan, observed: Observed) -> frozenset[str]:
+        """Removes the rows of deleted objects of which nothing is left outside."""
+        gone = set()
+        for one in objects:
+            if one.metadata.deleted_at is not None and forgettable(one, left, observed, self.site):
+                machine = one.spec.machine if isinstance(one, Session) else one.name
+                await self.store.remove(
+                    one.key, one.metadata.uid or "", orphan=str(machine) if one.metadata.orphan else None
+                )
+                gone.add(one.key)
+        if gone:
+            await self.index.refresh(self.store, gone, self.clock.now())
+        return frozenset(gone)
+
+    async def _expire(self, objects: Collection[Object], found: Mapping[str, Status]) -> None:
+        """A session with a time to live is looked at again when that is over."""
+        for one in objects:
+            started = getattr(found.get(one.key), "started_at", None)
+            if isinstance(one, Session) and one.spec.ttl is not None and started is not None and one.spec.state == "running":
+                remaining = int(one.spec.ttl) - (self.clock.now() - started).total_seconds()
+                if remaining > 0:
+                    await self.store.mark(
+                        [one.key], not_before=started.fromtimestamp(started.timestamp() + int(one.spec.ttl), started.tzinfo)
+                    )
+
+    def _permit(self) -> None:
+        if self.lease.expires <= self.clock.now():
+            raise Fenced(f"the lease on {self.site.server} has run out")
+
+    def _moved(self, known: Observed | None, fresh: Observed) -> frozenset[str]:
+        """Machines of which something outside looks different from the last look."""
+        if known is None:
+            return frozenset()
+        moved = {parts[0] for iqn in _differing(known.targets, fresh.targets) if (parts := self.site.parse_target(iqn))}
+        moved |= {
+            name.machine
+            for text in _differing(known.pool.overlays, fresh.pool.overlays)
+            if (name := OverlayName.parse(text))
+        }
+        for path in _differing(known.boot, fresh.boot):
+            if parse_script(path) is not None:
+                moved |= {state.machine for look in (known, fresh) if (state := look.boot.get(path)) and state.machine}
+        return frozenset(moved)
+
+
+def _differing(one: Mapping[K, V], other: Mapping[K, V]) -> set[K]:
+    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+
+
+def _simulated(status: Status) -> Status:
+    """Nobody may take a simulated machine for a real one."""
+    told = tuple(one.model_copy(update={"message": f"simulated: {one.message}".rstrip(": ")}) for one in status.conditions)
+    return status.model_copy(update={"conditions": told})

@@ -1,0 +1,63 @@
+"""Fixtures that every room uses."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, settings
+
+from controller.adapters import schema
+from controller.adapters.tables import counters, metadata
+from tests.servers import Postgres, postgres
+
+# Laws are looked for the same way every time, and a busy machine is no counter-example.
+settings.register_profile("ggnet", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ggnet")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: Postgres) -> str:
+    url = anyio.run(postgres_server.create, "store")
+    anyio.run(schema.upgrade, url)
+    return url
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with our schema, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    anyio.run(schema.upgrade, f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
+    return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'ggnet.db')}"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres, migrated_database: str) -> str:
+    """The one database with our schema, emptied: making one takes longer than most tests."""
+    statements = [f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables) if table is not counters]
+    anyio.run(postgres_server.execute, ";".join([*statements, "UPDATE counters SET value = 0"]), migrated_database)
+    return migrated_database
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str | None:
+    """Each answer to ``Store``; None stands for the one in memory. A PostgreSQL is started only for those who ask."""
+    fixtures = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}
+    return request.getfixturevalue(fixtures[request.param]) if request.param in fixtures else None

@@ -1,0 +1,401 @@
+"""A store in memory, for the rules: no await in it waits, so a test may drive it without an event loop.
+
+It answers ``Store`` and passes the same contract suite as the databases; it is written for plainness, not speed. Uids
+are counted, so that two runs of one story name everything alike.
+"""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from controller.ports import (
+    Applied,
+    Claim,
+    Conflict,
+    Event,
+    Fenced,
+    Gone,
+    Lease,
+    LogEntry,
+    NotFound,
+    Revision,
+    StatusWrite,
+)
+from manifests.kinds import KINDS, Object
+from manifests.meta import PRUNE, Metadata
+
+_AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class _Row:
+    """One object; ``said`` is what its manifest says: spec, labels, annotations."""
+
+    uid: str
+    manager: str
+    said: dict[str, Any]
+    created_at: datetime
+    version: int = 0
+    generation: int = 1
+    deleted_at: datetime | None = None
+    by_hand: dict[str, str | None] = field(default_factory=dict)
+    status: dict[str, Any] | None = None
+    status_version: int = 0
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        both = {**self.said["annotations"], **self.by_hand}
+        return {name: value for name, value in both.items() if value is not None}
+
+
+@dataclass
+class _Dirty:
+    """``again`` holds the marks of a key that is claimed: priority and time, or None."""
+
+    since: int
+    priority: int
+    not_before: datetime
+    attempts: int = 0
+    claimed: int | None = None
+    again: tuple[int, int, datetime] | None = None
+
+
+def _said(manifest: Object) -> dict[str, Any]:
+    meta = manifest.metadata
+    return {"spec": manifest.spec.wire(), "labels": dict(meta.labels), "annotations": dict(meta.annotations)}
+
+
+class MemoryStore:
+    def __init__(self, *, changes_kept: int = 100_000, events_kept: int = 10_000) -> None:
+        self._changes_kept, self._events_kept = changes_kept, events_kept
+        self._rows: dict[str, _Row] = {}
+        self._log: list[LogEntry] = []
+        self._version = self._uids = self._seq = 0
+        self._orphans: set[str] = set()
+        self._dirty: dict[str, _Dirty] = {}
+        self._observations: dict[str, str] = {}
+        self._events: dict[tuple[str, str, str], Event] = {}
+        self._revisions: dict[tuple[str, str, str], Revision] = {}
+        self._leases: dict[str, tuple[str | None, int, datetime]] = {}
+
+    # objects
+
+    def _row(self, key: str) -> _Row:
+        if key not in self._rows:
+            raise NotFound(f"there is no {key}")
+        return self._rows[key]
+
+    def _manifest(self, key: str) -> Object:
+        row = self._rows[key]
+        kind, _, name = key.partition("/")
+        metadata = Metadata.model_validate(
+            {
+                "name": name,
+                "labels": row.said["labels"],
+                "annotations": row.annotations,
+                "uid": row.uid,
+                "generation": row.generation,
+                "resource_version": max(row.version, row.status_version),
+                "created_at": row.created_at,
+                "managed_by": row.manager,
+                "deleted_at": row.deleted_at,
+            }
+        )
+        return KINDS[kind].model_validate({"metadata": metadata, "spec": row.said["spec"], "status": row.status})
+
+    def _entry(self, key: str, change: Literal["ADDED", "MODIFIED", "DELETED"]) -> int:
+        self._version += 1
+        self._log.append(LogEntry(self._version, key, change))
+        del self._log[: -self._changes_kept]
+        return self._version
+
+    def _demand(self, expect: Mapping[str, int]) -> None:
+        for key, version in expect.items():
+            row = self._rows.get(key)
+            if (row is None) != (version == 0):
+                raise Conflict(f"{key} is gone" if row is None else f"{key} exists already")
+            if row and not row.version <= version <= max(row.version, row.status_version):
+                raise Conflict(f"{key} has changed")
+
+    async def get(self, key: str) -> Object:
+        self._row(key)
+        return self._manifest(key)
+
+    async def fetch(self, keys: Collection[str]) -> Mapping[str, Object]:
+        return {key: self._manifest(key) for key in sorted(keys) if key in self._rows}
+
+    async def list(self, kind: str | None = None) -> tuple[Sequence[Object], int]:
+        keys = sorted(key for key in self._rows if kind is None or key.startswith(f"{kind}/"))
+        return [self._manifest(key) for key in keys], self._version
+
+    async def versions(self) -> Mapping[str, int]:
+        return {key: row.version for key, row in self._rows.items()}
+
+    async def put(
+        self,
+        objects: Sequence[Object],
+        manager: str,
+        now: datetime,
+        *,
+        prune: bool = False,
+        expect: Mapping[str, int] | None = None,
+        dry_run: bool = False,
+        force: bool = False,
+    ) -> Applied:
+        before = deepcopy(self.__dict__)
+        try:
+            applied = self._put(objects, manager, now, prune, expect or {}, force)
+        except Conflict:
+            self.__dict__ = before
+            raise
+        if dry_run:
+            self.__dict__ = before
+        return applied
+
+    def _put(
+        self, objects: Sequence[Object], manager: str, now: datetime, prune: bool, expect: Mapping[str, int], force: bool
+    ) -> Applied:
+        wanted = {manifest.key: _said(manifest) for manifest in sorted(objects, key=lambda manifest: manifest.key)}
+        if len(wanted) != len(objects):
+            raise Conflict("an object is given twice")
+        self._demand(expect)
+        created = [key for key in wanted if key not in self._rows]
+        changed = [key for key in wanted if key in self._rows and self._replace(key, wanted[key], manager, force)]
+        pruned = [
+            key
+            for key, row in sorted(self._rows.items())
+            if prune and row.manager == manager and row.deleted_at is None and key not in wanted
+            if row.annotations.get(PRUNE) != "disabled"
+        ]
+        for key in created:
+            self._uids += 1
+            uid = str(uuid.UUID(int=self._uids, version=4))
+            self._rows[key] = _Row(uid, manager, wanted[key], now, version=self._entry(key, "ADDED"))
+        for key in changed:
+            self._rows[key].version = self._entry(key, "MODIFIED")
+        self._delete(pruned, now)
+        self._mark([*created, *changed, *pruned])
+        adopted = [key for key in (*created, *changed) if key.startswith("Session/")]
+        self._orphans -= {wanted[key]["spec"]["machine"] for key in adopted}
+        return Applied(
+            tuple(created), tuple(changed), tuple(pruned), len(wanted) - len(created) - len(changed), self._version
+        )
+
+    def _replace(self, key: str, said: dict[str, Any], manager: str, force: bool) -> bool:
+        row = self._rows[key]
+        withdrawn = row.deleted_at is not None
+        if row.manager.startswith("git:") and manager.startswith("api:") and not force and not withdrawn:
+            raise Conflict(f"{key} is managed by {row.manager}: change it there, or force it")
+        after = replace(row, said=said, manager=manager, deleted_at=None)
+        if withdrawn or not manager.startswith("git:"):
+            after.by_hand = {}
+        if withdrawn or said["spec"] != row.said["spec"]:
+            after.generation += 1
+        self._rows[key] = after
+        return after != row
+
+    def _delete(self, keys: Sequence[str], now: datetime) -> None:
+        for key in keys:
+            self._rows[key].deleted_at = now
+            self._rows[key].version = self._entry(key, "MODIFIED")
+
+    async def mark_deleted(self, keys: Sequence[str], now: datetime, *, expect: Mapping[str, int] | None = None) -> Applied:
+        wanted = sorted(set(keys))
+        fresh = [key for key in wanted if self._row(key).deleted_at is None]
+        self._demand(expect or {})
+        self._delete(fresh, now)
+        self._mark(fresh)
+        return Applied(deleted=tuple(fresh), unchanged=len(wanted) - len(fresh), resource_version=self._version)
+
+    async def remove(self, key: str, uid: str, *, orphan: str | None = None) -> None:
+        row = self._rows.get(key)
+        if row is None or row.uid != uid:
+            return
+        if row.deleted_at is None:
+            raise Conflict(f"{key} is wanted again: it is not removed")
+        del self._rows[key]
+        self._entry(key, "DELETED")
+        self._orphans |= {orphan} if orphan else set()
+
+    async def orphans(self) -> frozenset[str]:
+        return frozenset(self._orphans)
+
+    async def annotate(self, key: str, annotations: Mapping[str, str | None]) -> None:
+        row = self._row(key)
+        by_hand = {**row.by_hand, **annotations}
+        declared = row.said["annotations"]
+        after = replace(row, by_hand={name: value for name, value in by_hand.items() if declared.get(name) != value})
+        if after.annotations != row.annotations:
+            Metadata.model_validate({"name": key.partition("/")[2], "annotations": after.annotations})
+            after.version = self._entry(key, "MODIFIED")
+            self._rows[key] = after
+            self._mark([key])
+
+    async def changes(self, since: int, limit: int = 500) -> Sequence[LogEntry]:
+        found = [entry for entry in self._log if entry.resource_version > since][:limit]
+        if since > self._version or (since < self._version and (not found or found[0].resource_version != since + 1)):
+            raise Gone(f"the change log does not hold what follows resourceVersion {since}: list again")
+        return found
+
+    # what was observed
+
+    def _fence(self, lease: Lease) -> None:
+        if self._leases.get(lease.name, (None, 0))[:2] != (lease.holder, lease.epoch):
+            raise Fenced(f"{lease.holder} no longer holds {lease.name} (epoch {lease.epoch})")
+
+    async def write_statuses(self, writes: Sequence[StatusWrite], lease: Lease) -> int:
+        self._fence(lease)
+        keys = {row.uid: key for key, row in self._rows.items()}
+        wanted = {keys[write.uid]: dict(write.status) for write in writes if write.uid in keys}
+        changed = sorted(key for key, status in wanted.items() if self._rows[key].status != status)
+        for key in changed:
+            self._rows[key].status = deepcopy(wanted[key])
+            self._rows[key].status_version = self._entry(key, "MODIFIED")
+        return len(changed)
+
+    async def write_observations(self, observations: Mapping[str, str | None], lease: Lease) -> int:
+        self._fence(lease)
+        changed = {key: text for key, text in observations.items() if self._observations.get(key) != text}
+        kept = {**self._observations, **changed}
+        self._observations = {key: text for key, text in kept.items() if text is not None}
+        return len(changed)
+
+    async def observations(self) -> Mapping[str, str]:
+        return dict(self._observations)
+
+    # the dirty set
+
+    def _mark(self, keys: Collection[str], priority: int = 0, not_before: datetime | None = None) -> None:
+        time = not_before or _AT_ONCE
+        self._seq += bool(keys)
+        for key in keys:
+            row = self._dirty.setdefault(key, _Dirty(self._seq, priority, time))
+            if row.claimed is None:
+                row.priority, row.not_before = max(row.priority, priority), min(row.not_before, time)
+            elif row.again is None:
+                row.again = (self._seq, priority, time)
+            else:
+                row.again = (row.again[0], max(row.again[1], priority), min(row.again[2], time))
+
+    async def mark(self, keys: Collection[str], *, priority: int = 0, not_before: datetime | None = None) -> None:
+        self._mark(keys, priority, not_before)
+
+    async def claim(self, now: datetime, limit: int) -> Sequence[Claim]:
+        due = [(key, row) for key, row in self._dirty.items() if row.claimed is None and row.not_before <= now]
+        due.sort(key=lambda pair: (-pair[1].priority, pair[1].since, pair[0]))
+        chosen = due[:limit]
+        if len(chosen) == limit > 1:
+            oldest = min(due, key=lambda pair: (pair[1].since, pair[0]))
+            chosen = chosen if oldest in chosen else [*chosen[:-1], oldest]
+        self._seq += bool(chosen)
+        for _, row in chosen:
+            row.claimed = row.since = self._seq
+        return [Claim(key, self._seq, row.attempts) for key, row in chosen]
+
+    def _return(self, key: str) -> None:
+        """The claim ends; marks made since then stand."""
+        row = self._dirty[key]
+        if row.again:
+            row.since, row.priority, row.not_before = row.again
+        row.claimed = row.again = None
+
+    async def done(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            row = self._dirty.get(claim.key)
+            if row is None or row.claimed != claim.seq:
+                continue
+            if row.again is None:
+                del self._dirty[claim.key]
+            else:
+                self._return(claim.key)
+                row.attempts = 0
+
+    async def retry(self, claim: Claim, not_before: datetime) -> None:
+        row = self._dirty.get(claim.key)
+        if row is not None and row.claimed == claim.seq:
+            row.not_before = not_before
+            if row.again:
+                row.again = (*row.again[:2], min(row.again[2], not_before))
+            self._return(claim.key)
+            row.attempts = claim.attempts + 1
+
+    async def reopen(self) -> int:
+        open_ = [key for key, row in self._dirty.items() if row.claimed is not None]
+        for key in open_:
+            self._return(key)
+        return len(open_)
+
+    async def next_due(self) -> datetime | None:
+        return min((row.not_before for row in self._dirty.values() if row.claimed is None), default=None)
+
+    # what happened
+
+    async def tell(self, events: Sequence[Event], lease: Lease | None = None) -> None:
+        if lease:
+            self._fence(lease)
+        for event in events:
+            before = self._events.pop((event.key, event.type, event.reason), None)
+            if before:
+                first, last = min(before.first, event.first), max(before.last, event.last)
+                event = replace(event, first=first, last=last, count=before.count + event.count)
+            self._events[event.key, event.type, event.reason] = event
+        self._events = dict(list(self._events.items())[-self._events_kept :])
+
+    async def events(self, key: str | None = None, limit: int = 200) -> Sequence[Event]:
+        return [event for event in reversed(self._events.values()) if key in (None, event.key)][:limit]
+
+    async def record(self, revision: Revision) -> None:
+        name = (revision.source, revision.sha, revision.verdict)
+        kept = self._revisions.get(name, revision)
+        self._revisions[name] = replace(kept, received_at=revision.received_at, converged_at=revision.converged_at)
+
+    async def revisions(self, source: str | None = None, limit: int = 50) -> Sequence[Revision]:
+        found = [self._revisions[name] for name in sorted(self._revisions) if source in (None, name[0])]
+        return sorted(found, key=lambda revision: revision.received_at, reverse=True)[:limit]
+
+    async def converged(self, source: str, sha: str, at: datetime) -> None:
+        kept = self._revisions.get((source, sha, "accepted"))
+        if kept and kept.converged_at is None:
+            self._revisions[source, sha, "accepted"] = replace(kept, converged_at=at)
+
+    async def approve(self, source: str, sha: str) -> None:
+        kept = self._revisions.get((source, sha, "guarded"))
+        if kept is None:
+            raise NotFound(f"no revision {sha} of {source} waits for approval")
+        self._revisions[source, sha, "guarded"] = replace(kept, approved=True)
+
+    # leases
+
+    async def acquire(self, name: str, holder: str, now: datetime, seconds: float) -> Lease | None:
+        owner, epoch, expires = self._leases.get(name, (None, 0, now))
+        if owner not in (None, holder) and expires > now:
+            return None
+        lease = Lease(name, holder, epoch + 1, now + timedelta(seconds=seconds))
+        self._leases[name] = (holder, lease.epoch, lease.expires)
+        return lease
+
+    async def renew(self, lease: Lease, now: datetime, seconds: float) -> Lease:
+        self._fence(lease)
+        renewed = replace(lease, expires=now + timedelta(seconds=seconds))
+        self._leases[lease.name] = (lease.holder, lease.epoch, renewed.expires)
+        return renewed
+
+    async def release(self, lease: Lease) -> None:
+        holder, epoch, expires = self._leases.get(lease.name, (None, 0, lease.expires))
+        if (holder, epoch) == (lease.holder, lease.epoch):
+            self._leases[lease.name] = (None, epoch, expires)
+
+    async def lease(self, name: str) -> Lease | None:
+        holder, epoch, expires = self._leases.get(name, (None, 0, _AT_ONCE))
+        return Lease(name, holder, epoch, expires) if holder else None
+
+    # itself
+
+    async def ping(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None

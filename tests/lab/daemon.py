@@ -1,0 +1,72 @@
+"""GGnet on the boot server: started, asked, stopped and killed from outside, as an administrator would."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.lab.guest import ADDRESS, Guest, Result
+from tests.lab.host import HERE
+
+PORT = 8080
+_ROOT = HERE.parents[1]
+_COMMAND = f"""#!{_ROOT}/.venv/bin/python
+import sys
+sys.path.insert(0, {str(_ROOT)!r})
+sys.argv[0] = "ggnet"
+from api.cli.main import main
+sys.exit(main())
+"""
+SETTINGS = {
+    "GGNET_MANIFESTS": "file:///lab/io/manifests.git#main",
+    "GGNET_IMPORT_DIR": "/lab/io/imports",
+    "GGNET_DHCPD_RESTART": "/usr/local/sbin/restart-dhcpd",
+    "GGNET_LISTEN": f"{ADDRESS}:{PORT}",
+    "GGNET_SITE": "lab",
+}
+
+
+class Daemon:
+    """One ``ggnet up`` in the guest; ``log`` is what it said, ``token`` lets in whoever holds it."""
+
+    def __init__(self, guest: Guest, io: Path) -> None:
+        self._guest = guest
+        self.log = io / "ggnet.log"
+        self.settings = dict(SETTINGS)
+        self.pid: int | None = None
+        command = io / "ggnet"
+        command.write_text(_COMMAND)
+        command.chmod(0o755)
+
+    def start(self, env: Mapping[str, str] | None = None, *, timeout: float = 180) -> None:
+        """Starts it and waits until it is ready. ``env`` stays for its commands and later starts. AssertionError."""
+        self.settings |= env or {}
+        started = self._guest.run("/lab/io/ggnet up >>/lab/io/ggnet.log 2>&1 </dev/null & echo $!", env=self.settings)
+        self.pid = int(started.check())
+        probe = f"exec 3<>/dev/tcp/{ADDRESS}/{PORT} && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3"
+        deadline = time.monotonic() + timeout
+        while " 200 " not in self._guest.run(probe).out:
+            assert time.monotonic() < deadline, f"the daemon is not ready after {timeout:.0f} s\n{self._tail()}"
+            assert self.alive(), f"the daemon ended\n{self._tail()}"
+            time.sleep(0.2)
+
+    def alive(self) -> bool:
+        return self.pid is not None and self._guest.run(["test", "-d", f"/proc/{self.pid}"]).code == 0
+
+    def stop(self, *, signal: str = "TERM", timeout: float = 30) -> None:
+        """Ends it; with ``signal`` KILL as a crash would. AssertionError."""
+        if self.pid is None:
+            return
+        wait = f"kill -{signal} {self.pid} && while [ -d /proc/{self.pid} ]; do sleep 0.02; done"
+        self._guest.run(["timeout", str(timeout), "bash", "-c", wait]).check()
+        self.pid = None
+
+    def ggnet(self, *arguments: str, timeout: float = 60) -> Result:
+        """The command line, run in the guest next to the daemon."""
+        return self._guest.run(["/lab/io/ggnet", *arguments], env=self.settings, timeout=timeout)
+
+    @property
+    def token(self) -> str:
+        return self._guest.run(["cat", "/var/lib/ggnet/admin.token"]).check().strip()
+
+    def _tail(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
