@@ -1,10 +1,12 @@
-"""A pool in memory: the same rules over dictionaries, for walks through thousands of worlds."""
+"""A pool in memory: the same rules over dictionaries. ``hook`` is called before and after each effect and may raise."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from controller.adapters.simulated.services import Hook, no_hook
 from controller.core import names
 from controller.core.names import OverlayName
 from controller.core.steps import CreateOverlay, DeleteOverlay, ImportImage
@@ -14,15 +16,21 @@ from controller.ports import EffectFailed, EffectRefused, PoolView
 
 @dataclass
 class MemoryPool:
-    """``sources`` by path below the import folder; ``space`` in bytes. ``root`` is what paths of its files start with."""
+    """``sources`` by path below the import folder; ``space`` in bytes. ``root`` is what paths of its files start with.
+
+    With ``blank`` every source is there, with so many bytes of zeros. ``made`` counts how often each overlay was created.
+    """
 
     root: str = "/pool"
+    hook: Hook = no_hook
+    blank: int = 0
     method: str = "reflink"
     space: int = 1 << 40
     reserve: float = 0.15
     sources: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     images: dict[tuple[str, int], tuple[bytes, Stamp]] = field(default_factory=dict)
     overlays: dict[str, bytearray] = field(default_factory=dict)
+    made: Counter[str] = field(default_factory=Counter)
 
     def put(self, source: str, content: bytes) -> None:
         """The source's file is written anew."""
@@ -48,6 +56,12 @@ class MemoryPool:
         return PoolView(PoolState(found, overlays, sources, self._free(), self.space))
 
     async def import_image(self, action: ImportImage) -> str:
+        self.hook("before", "pool.import_image", action)
+        done = self._import(action)
+        self.hook("after", "pool.import_image", action)
+        return done
+
+    def _import(self, action: ImportImage) -> str:
         source = self._source(Golden(action.image, action.source))
         if source.stamp is None:
             raise EffectRefused("SourceMissing", str(source.problem))
@@ -56,7 +70,7 @@ class MemoryPool:
             if done[1] != source.stamp:
                 raise EffectFailed("VersionTaken", f"{action.image}@v{action.version} is there already, from another source")
             return self.method
-        content = self.sources[action.source][0]
+        content = self._content(action.source)[0] or b""
         self._keep_reserve()
         newest = max((version for image, version in self.images if image == action.image), default=None)
         if newest is not None and self.images[action.image, newest][0] == content:
@@ -66,6 +80,12 @@ class MemoryPool:
         return self.method
 
     async def create_overlay(self, action: CreateOverlay) -> str:
+        self.hook("before", "pool.create_overlay", action)
+        done = self._create(action)
+        self.hook("after", "pool.create_overlay", action)
+        return done
+
+    def _create(self, action: CreateOverlay) -> str:
         name = self._named(action.name)
         if name in self.overlays:
             if len(self.overlays[name]) != action.size:
@@ -78,10 +98,13 @@ class MemoryPool:
             raise EffectRefused("OverlaySize", f"{name}: {action.size} bytes cannot hold its image")
         self._keep_reserve()
         self.overlays[name] = bytearray(golden[0].ljust(action.size, b"\0"))
+        self.made[name] += 1
         return self.method
 
     async def delete_overlay(self, action: DeleteOverlay) -> None:
+        self.hook("before", "pool.delete_overlay", action)
         self.overlays.pop(self._named(action.name), None)
+        self.hook("after", "pool.delete_overlay", action)
 
     def _named(self, name: OverlayName) -> str:
         if OverlayName.parse(str(name)) != name:
@@ -89,7 +112,7 @@ class MemoryPool:
         return str(name)
 
     def _source(self, image: Golden) -> SourceFile:
-        content, mtime = self.sources.get(image.source, (None, 0))
+        content, mtime = self._content(image.source)
         if content is None:
             return SourceFile(None, f"{image.source} is not there")
         if not content:
@@ -101,6 +124,9 @@ class MemoryPool:
         if len(content) % 512:
             return SourceFile(None, f"{image.source} has {len(content)} bytes, which is not a multiple of 512")
         return SourceFile(Stamp(len(content), mtime))
+
+    def _content(self, source: str) -> tuple[bytes | None, int]:
+        return self.sources.get(source, (bytes(self.blank) if self.blank else None, 0))
 
     def _free(self) -> int:
         return self.space - sum(map(len, self.overlays.values())) - sum(len(content) for content, _ in self.images.values())

@@ -1,0 +1,38 @@
+"""The REST door as one application: routes behind the token, problems as RFC 9457, the edge around it all."""
+
+from fastapi import Depends, FastAPI
+
+from api import changes, health, history, objects, problems, sessions, watch
+from api.deps import Door, principal
+from api.edge import Edge
+from api.version import version
+from manifests.kinds import PLURALS
+
+PREFIX = "/api/v1"
+_ABOUT = """Diskless boot, declared. Objects are the manifests that `ggnet validate` reads; the daemon makes the
+boot server match.
+
+Every request but `/healthz` and `/readyz` needs `Authorization: Bearer TOKEN`. Errors are `application/problem+json`
+(RFC 9457) with `error_code`, `request_id` and `errors[]`."""
+
+
+def create(door: Door) -> FastAPI:
+    app = FastAPI(
+        title="GGnet",
+        version=version(),
+        summary="Declarative reconciler for diskless boot",
+        description=_ABOUT,
+        dependencies=[Depends(principal)],
+        openapi_url="/openapi.json",
+        separate_input_output_schemas=False,
+        redirect_slashes=False,
+    )
+    app.state.door = door
+    app.include_router(health.router)
+    for router in (changes.router, sessions.router, history.router, watch.router):
+        app.include_router(router, prefix=PREFIX)
+    for plural in PLURALS:
+        app.include_router(objects.router(plural), prefix=PREFIX)
+    problems.install(app)
+    app.add_middleware(Edge, clock=door.clock, metrics=door.metrics)
+    return app

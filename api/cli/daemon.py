@@ -1,0 +1,180 @@
+"""The daemons, and what an administrator does beside them: ``up``, ``api``, ``controller``, ``migrate``, ``doctor``.
+
+These alone meet the composition root; the other verbs are clients.
+"""
+
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from api.cli import client, output
+from api.cli.failure import CHANGES, ERROR, Failure
+
+if TYPE_CHECKING:
+    from controller.ports import Clock, Store
+    from controller.settings import Settings
+
+T = TypeVar("T")
+Simulate = Annotated[bool, typer.Option("--simulate", help="A data plane in memory; every status says so.")]
+
+
+def up(simulate: Simulate = False) -> None:
+    """Run everything in one process: the controller, and the API on GGNET_LISTEN.
+
+    Examples:
+
+      ggnet up
+
+      GGNET_MANIFESTS=./manifests ggnet up --simulate
+    """
+    from controller import bootstrap
+
+    settings = _settings()
+    sock, token = _open(settings)
+
+    async def door(store: "Store", clock: "Clock") -> None:
+        await _serve(settings, store, clock, token, sock)
+
+    _run(lambda: bootstrap.run_all(settings, simulate, door))
+
+
+def api() -> None:
+    """Run the API alone: it needs the store and no privileges.
+
+    Example:
+
+      GGNET_DATABASE_URL=postgresql+asyncpg://ggnet@db/ggnet ggnet api
+    """
+    from controller import bootstrap
+
+    settings = _settings()
+    sock, token = _open(settings)
+
+    async def door() -> None:
+        async with bootstrap.open_store(settings) as store:
+            await _serve(settings, store, bootstrap.clock(), token, sock)
+
+    _run(door)
+
+
+def controller(simulate: Simulate = False) -> None:
+    """Run this boot server's controller alone: the only writer of its LIO, dhcpd and TFTP tree.
+
+    Example:
+
+      ggnet controller
+    """
+    from controller import bootstrap
+
+    settings = _settings()
+    _run(lambda: bootstrap.run_controller(settings, simulate))
+
+
+def migrate(
+    check: Annotated[bool, typer.Option("--check", help="Only say whether it is needed (exit code 2).")] = False,
+) -> None:
+    """Bring the database schema to the newest revision.
+
+    Examples:
+
+      ggnet migrate
+
+      ggnet migrate --check
+    """
+    from controller import bootstrap
+
+    settings = _settings()
+    if check and not _telling(lambda: bootstrap.schema_current(settings)):
+        output.line("the schema is not current: run ggnet migrate")
+        raise typer.Exit(CHANGES)
+    if not check:
+        _telling(lambda: bootstrap.migrate(settings))
+    output.line("the schema is current")
+
+
+def doctor() -> None:
+    """Say whether this host is able to serve: tools, permissions, modules, ports, pool, foreign DHCP servers.
+
+    Example:
+
+      ggnet doctor
+    """
+    from controller import bootstrap
+
+    settings = _settings()
+    found = _telling(lambda: bootstrap.doctor(settings))
+    for one in found:
+        sign = {"ok": "ok  ", "warning": "warn", "error": "FAIL"}[one.level]
+        colour = {"ok": "Ready", "warning": "Warning", "error": "Failed"}[one.level]
+        typer.echo(f"{output.paint(sign, colour)}  {output.clean(one.subject)}: {output.clean(one.message)}")
+        if one.remedy and one.level != "ok":
+            output.line(f"      {one.remedy}")
+    if any(one.level == "error" for one in found):
+        raise typer.Exit(ERROR)
+
+
+def _settings() -> "Settings":
+    from controller.settings import Settings
+
+    return client.load(Settings)
+
+
+def _open(settings: "Settings") -> tuple[socket.socket, str]:
+    """The socket and the token, before anything else is started: what is wrong with them is said at once. Failure."""
+    from api.serve import ListenError, bind
+    from api.token import TokenError, ensure
+
+    try:
+        return bind(settings.listen), ensure(settings.state_dir)
+    except (ListenError, TokenError) as error:
+        raise Failure(str(error)) from None
+
+
+async def _serve(settings: "Settings", store: "Store", clock: "Clock", token: str, sock: socket.socket) -> None:
+    from api.app import create
+    from api.deps import Door
+    from api.serve import serve
+
+    host, port = sock.getsockname()[:2]
+    output.note(
+        f"API on http://{f'[{host}]' if ':' in host else host}:{port}, token in {settings.state_dir / 'admin.token'}"
+    )
+    await serve(create(Door(store, clock, settings, token)), sock)
+
+
+def _run(work: Callable[[], Awaitable[None]]) -> None:
+    """Until it ends, or SIGINT or SIGTERM asks for a graceful end. Failure."""
+    import anyio
+
+    async def until_told() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with anyio.create_task_group() as group:
+
+                async def listen() -> None:
+                    async for _ in signals:
+                        group.cancel_scope.cancel()
+
+                group.start_soon(listen)
+                await work()
+                group.cancel_scope.cancel()
+
+    _telling(lambda: anyio.run(until_told))
+
+
+def _telling(work: Callable[[], T]) -> T:
+    """What a store says is wrong, said to people. Failure."""
+    from controller.ports import Fenced, StoreError
+
+    try:
+        return work()
+    except* (StoreError, Fenced) as group:
+        raise Failure(str(_first(group))) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,64 @@
+"""KIND/NAME as people type it: singular, plural or short, in any case."""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from api.cli.failure import USAGE, Failure
+
+_ALIASES = {
+    "networks": ("network", "net", "nets"),
+    "machines": ("machine", "pc", "pcs", "m"),
+    "images": ("image", "img", "imgs"),
+    "sessions": ("session", "sess", "s"),
+}
+KINDS = {"networks": "Network", "machines": "Machine", "images": "Image", "sessions": "Session"}
+_PLURAL_OF = {alias: plural for plural, aliases in _ALIASES.items() for alias in (plural, *aliases)}
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """``name`` None means all of the kind."""
+
+    plural: str
+    name: str | None = None
+
+    @property
+    def kind(self) -> str:
+        return KINDS[self.plural]
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+    @property
+    def path(self) -> str:
+        """Below ``/api/v1``; the name can bring no path of its own."""
+        return f"/{self.plural}/{quote(self.name, safe='')}" if self.name is not None else f"/{self.plural}"
+
+
+def parse(text: str) -> Ref:
+    """Failure, wrong usage."""
+    kind, slash, name = text.partition("/")
+    plural = _PLURAL_OF.get(kind.lower())
+    if plural is None:
+        raise Failure(f"{ascii(kind)[:60]} is not a kind", USAGE, remedy=f"use one of {', '.join(_ALIASES)}")
+    if slash and not _could_be_name(name):
+        raise Failure(f"{ascii(name)[:60]} is not a name", USAGE, remedy="a name has a-z, 0-9 and '-', at most 63 of them")
+    return Ref(plural, name if slash else None)
+
+
+def parse_one(text: str) -> Ref:
+    """One object, by name. Failure, wrong usage."""
+    ref = parse(text)
+    if ref.name is None:
+        raise Failure(f"{ascii(text)[:60]} names no object", USAGE, remedy=f"write {ref.kind.lower()}/NAME")
+    return ref
+
+
+def complete(incomplete: str) -> list[str]:
+    """For the shell."""
+    return [f"{alias}" for alias in _PLURAL_OF if alias.startswith(incomplete.lower()) and len(alias) > 2]
+
+
+def _could_be_name(name: str) -> bool:
+    return 0 < len(name) <= 63 and name.isascii() and all(c.isalnum() or c == "-" for c in name) and name == name.lower()

@@ -1,0 +1,114 @@
+"""``ggnet``: one command, a verb for each thing that people do. Only what a verb needs is imported, when it runs."""
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+from typer._click.core import Context
+from typer._click.formatting import HelpFormatter
+from typer.core import TyperGroup
+
+from api.cli import daemon, extras, objects, past, sets, verbs
+from api.cli.failure import ERROR, Failure
+
+_ABOUT = """Diskless boot, declared: GGnet makes LIO, dhcpd, TFTP and the disk pool match your manifests.
+
+Exit codes: 0 ok, 1 error, 2 changes present (plan --detailed-exitcode) or wrong usage, 3 conflict, 4 not found,
+5 invalid, 6 unauthorised, 7 wait timed out, 9 a guard refused.
+
+Environment: GGNET_URL and GGNET_TOKEN say which daemon is asked; without them it is the one on this machine.
+"""
+
+
+class _Sections(TyperGroup):
+    """Help with the verbs in sections, without the third of a second that typer's own use of rich costs."""
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command = self.commands[name]
+            title = getattr(command, "rich_help_panel", None) or "Commands"
+            sections.setdefault(title, []).append((name, command.get_short_help_str(90)))
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+app = typer.Typer(
+    name="ggnet",
+    cls=_Sections,
+    rich_markup_mode=None,
+    help=_ABOUT,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"ggnet {version('ggnet')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None: ...
+
+
+_VERBS = {
+    "Every day": (
+        sets.apply,
+        sets.plan,
+        objects.get,
+        objects.describe,
+        verbs.start,
+        verbs.stop,
+        objects.wait,
+        objects.delete,
+    ),
+    "Look into": (past.events, past.history, past.drift, past.why, verbs.suspend, verbs.resume),
+    "Manifests": (sets.validate,),
+    "Run": (daemon.up, daemon.api, daemon.controller, daemon.migrate, daemon.doctor),
+}
+for _panel, _commands in _VERBS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+app.add_typer(extras.schema, name="schema", rich_help_panel="Manifests")
+app.command(rich_help_panel="Run")(extras.completion)
+
+
+def main() -> None:
+    """Every end of the command passes here: a failure is one message, its remedy, and an exit code."""
+    try:
+        app()
+    except Failure as failure:
+        _tell(failure)
+        sys.exit(failure.code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone: nobody is there to hear about it
+        sys.exit(ERROR)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 the process's entry: people get a sentence, never a traceback
+        if sys.argv[1:2] in (["up"], ["api"], ["controller"]):
+            traceback.print_exception(error)  # a daemon's log, in which the sentence alone would explain nothing
+        _tell(Failure(f"{type(error).__name__}: {error}", remedy="this is a bug in ggnet: please report it"))
+        sys.exit(ERROR)
+
+
+def _tell(failure: Failure) -> None:
+    from api.cli.output import clean
+
+    for line in failure.lines:
+        typer.echo(clean(line), err=True)
+    typer.secho(f"error: {clean(str(failure))}", err=True, fg="red" if sys.stderr.isatty() else None)
+    if failure.remedy:
+        typer.echo(f"  {clean(failure.remedy)}", err=True)

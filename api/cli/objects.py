@@ -1,0 +1,188 @@
+"""Objects one by one: ``get``, ``describe``, ``delete``, ``wait``."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from api.cli import client, columns, kinds, options, output, waiting
+from api.cli.client import Client
+from api.cli.failure import USAGE, Failure
+from api.cli.kinds import Ref
+from api.cli.options import Format
+
+_PAGE = 500
+
+
+def get(
+    what: Annotated[str, typer.Argument(metavar="KIND[/NAME]", autocompletion=kinds.complete, show_default=False)],
+    selector: Annotated[str | None, typer.Option("-l", "--selector", help="By label: room=main,tier!=test,gpu.")] = None,
+    form: options.Output = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on with what changes, until Ctrl-C.")] = False,
+) -> None:
+    """List objects, or show one.
+
+    Kinds: networks, machines, images, sessions; singular and short forms (net, pc, img, s) too.
+
+    Examples:
+
+      ggnet get sessions
+
+      ggnet get machines -l room=main -o wide
+
+      ggnet get session/pc07 -o yaml
+
+      ggnet get sessions --watch
+    """
+    ref = kinds.parse(what)
+    if ref.name is not None and selector is not None:
+        raise Failure("-l chooses among many, and one was named", USAGE, remedy="leave out one of the two")
+    connection = client.connect()
+    if ref.name is not None:
+        items, version = [connection.get(ref.path)], 0
+        version = items[0]["metadata"]["resourceVersion"]
+    else:
+        items, version = _all(connection, ref, selector)
+    _show(connection, ref, items, form)
+    if watch:
+        names = {one["metadata"]["name"] for one in items}
+        with connection.events("/watch", since=version, kinds=ref.plural, labelSelector=selector or "") as lines:
+            _follow(connection, ref, lines, form, names)
+
+
+def describe(what: options.Object) -> None:
+    """Show all that is known of one object: what was asked, what was observed, what happened.
+
+    Example:
+
+      ggnet describe session/pc07
+    """
+    ref = kinds.parse_one(what)
+    connection = client.connect()
+    item = connection.get(ref.path)
+    events = connection.get("/events", object=ref.key, limit=20)["items"]
+    conditions = item.get("status", {}).pop("conditions", [])
+    output.line(ref.key)
+    for section in ("metadata", "spec", "status"):
+        output.line(f"\n{section.capitalize()}:".strip("\n"))
+        for field, value in _flat(item.get(section, {})):
+            output.line(f"  {field}: {value}")
+    output.line("Conditions:")
+    now = connection.now
+    rows = [
+        [one["type"], one["status"], one["reason"], output.age(one["lastTransitionTime"], now), one["message"]]
+        for one in conditions
+    ]
+    output.table(["  TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], [["  " + row[0], *row[1:]] for row in rows])
+    output.line("Events:")
+    told = [
+        ["  " + output.age(one["last"], now), one["type"], one["reason"], str(one["count"]), one["message"]]
+        for one in events
+    ]
+    output.table(["  LAST", "TYPE", "REASON", "COUNT", "MESSAGE"], told)
+
+
+def delete(what: options.Object, force: options.Force = False) -> None:
+    """Remove one object; what it has on the boot server is withdrawn first.
+
+    Refused (exit code 9) while its PC is running from the disk that would go, unless --force asks for the cut.
+
+    Examples:
+
+      ggnet delete session/pc07
+
+      ggnet delete machine/pc07
+    """
+    ref = kinds.parse_one(what)
+    client.connect().call("DELETE", ref.path, params={"force": "true" if force else None})
+    output.line(f"{ref.key} deleted")
+
+
+def wait(
+    what: options.Object,
+    goal: Annotated[
+        str, typer.Option("--for", metavar="GOAL", help="condition=Ready, phase=Active or delete.")
+    ] = "condition=Ready",
+    timeout: options.Timeout = "30s",
+) -> None:
+    """Wait until an object gets somewhere. Exit code 7 when it does not in time.
+
+    The generation that is seen first is the one that must get there: an older status does not count.
+
+    Examples:
+
+      ggnet wait session/pc07 --for condition=Ready --timeout 30s
+
+      ggnet wait session/pc07 --for phase=Active --timeout 5m
+
+      ggnet wait machine/pc07 --for delete
+    """
+    ref, wanted = kinds.parse_one(what), waiting.parse(goal)
+    waiting.until(client.connect(), ref, wanted, time.monotonic() + options.seconds(timeout))
+    output.line(f"{ref.key} {wanted}")
+
+
+def _all(connection: Client, ref: Ref, selector: str | None) -> tuple[list[Any], int]:
+    page = connection.get(ref.path, labelSelector=selector, limit=_PAGE)
+    items, version = page["items"], page["metadata"]["resourceVersion"]
+    while after := page["metadata"].get("continue"):
+        page = connection.get(ref.path, **{"labelSelector": selector, "limit": _PAGE, "continue": after})
+        items += page["items"]
+    return items, version
+
+
+def _show(connection: Client, ref: Ref, items: list[Any], form: Format | None) -> None:
+    match form:
+        case Format.JSON:
+            output.as_json(items[0] if ref.name is not None else {"items": items})
+        case Format.YAML:
+            output.as_yaml(items)
+        case Format.NAME:
+            for item in items:
+                output.line(f"{item['kind']}/{item['metadata']['name']}")
+        case Format.WIDE | None:
+            wide = form is Format.WIDE
+            if not items:
+                output.note(f"no {ref.plural}")
+                return
+            rows = [columns.row(ref.plural, item, connection.now, wide=wide) for item in items]
+            output.table(columns.headers(ref.plural, wide=wide), rows)
+
+
+def _follow(connection: Client, ref: Ref, lines: Iterator[str], form: Format | None, names: set[str]) -> None:
+    """``names`` are those shown so far: a deletion is told only of these."""
+    for change in _changes(lines):
+        item, name = change["object"], change["object"]["metadata"]["name"]
+        if ref.name is not None and name != ref.name:
+            continue
+        if change["type"] != "DELETED":
+            names.add(name)
+            _show_one(connection, ref, item, form)
+        elif name in names:
+            names.discard(name)
+            output.line(f"{item['kind']}/{name} deleted")
+
+
+def _show_one(connection: Client, ref: Ref, item: Any, form: Format | None) -> None:
+    if form in (None, Format.WIDE):
+        cells = columns.row(ref.plural, item, connection.now, wide=form is Format.WIDE)
+        output.line("  ".join(cell or "-" for cell in cells))
+    else:
+        _show(connection, Ref(ref.plural, item["metadata"]["name"]), [item], form)
+
+
+def _changes(lines: Iterator[str]) -> Iterator[Any]:
+    for line in lines:
+        if line.startswith("data: "):
+            yield json.loads(line.removeprefix("data: "))
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            text = ", ".join(str(one) for one in value) if isinstance(value, list) else value
+            yield f"{prefix}{key}", str(text)

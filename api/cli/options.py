@@ -1,0 +1,46 @@
+"""Options that several verbs share, and how long things may take."""
+
+import re
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from api.cli import kinds
+from api.cli.failure import USAGE, Failure
+
+
+class Format(StrEnum):
+    WIDE = "wide"
+    YAML = "yaml"
+    JSON = "json"
+    NAME = "name"
+
+
+class PlanFormat(StrEnum):
+    JSON = "json"
+
+
+def _kind(incomplete: str) -> list[str]:
+    return kinds.complete(incomplete)
+
+
+Object = Annotated[
+    str, typer.Argument(metavar="KIND/NAME", help="One object, like session/pc07.", autocompletion=_kind, show_default=False)
+]
+Output = Annotated[
+    Format | None, typer.Option("-o", "--output", help="How to print it; default: a table.", show_default=False)
+]
+Json = Annotated[PlanFormat | None, typer.Option("-o", "--output", help="json, for programs.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Also when a source manages it, or its PC is running.")]
+Timeout = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="How long to wait: 30s, 5m, 1h.")]
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(text: str) -> float:
+    """Failure, wrong usage."""
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smh]?)", text, re.ASCII)
+    if match is None:
+        raise Failure(f"{ascii(text)[:60]} is not a duration", USAGE, remedy="write it like 30s, 5m or 1h")
+    return float(match[1]) * _UNITS[match[2] or "s"]

@@ -1,0 +1,98 @@
+"""Waiting for an object: the generation that was seen first is the one that must get there, or a later one."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api.cli.client import Client
+from api.cli.failure import NOT_FOUND, TIMED_OUT, USAGE, Failure
+from api.cli.kinds import Ref
+from api.cli.output import clean
+
+_POLL = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """``what`` is condition, phase or delete; ``name`` and ``value`` say which."""
+
+    what: str
+    name: str = ""
+    value: str = ""
+
+    def __str__(self) -> str:
+        if self.what == "condition":
+            return f"condition={self.name}" + (f"={self.value}" if self.value != "True" else "")
+        return f"phase={self.value}" if self.what == "phase" else "delete"
+
+
+def parse(text: str) -> Goal:
+    """Failure, wrong usage."""
+    what, _, rest = text.partition("=")
+    name, _, value = rest.partition("=")
+    if what == "delete" and not rest:
+        return Goal("delete")
+    if what == "condition" and name and value.lower() in ("", "true", "false", "unknown"):
+        return Goal("condition", name, value.capitalize() or "True")
+    if what == "phase" and rest:
+        return Goal("phase", value=rest)
+    remedy = "use condition=Ready, condition=Ready=False, phase=Active or delete"
+    raise Failure(f"--for {ascii(text)[:60]} is nothing to wait for", USAGE, remedy=remedy)
+
+
+def until(client: Client, ref: Ref, goal: Goal, deadline: float) -> Mapping[str, Any] | None:
+    """The object at its goal; None once it is gone. ``deadline`` on the monotonic clock. Failure: timed out, not found."""
+    first = _read(client, ref)
+    if first is None:
+        if goal.what == "delete":
+            return None
+        raise Failure(f"there is no {ref.key}", NOT_FOUND, remedy="see ggnet get")
+    item: Mapping[str, Any] | None = first
+    while not _reached(item, first, goal):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            remedy = f"see ggnet why {ref.key}"
+            raise Failure(f"{ref.key} did not reach {goal} in time: {_state(item)}", TIMED_OUT, remedy=remedy)
+        time.sleep(min(_POLL, left))
+        item = _read(client, ref)
+        if item is None and goal.what != "delete":
+            raise Failure(f"{ref.key} was deleted while it was waited for", NOT_FOUND)
+    return item
+
+
+def _read(client: Client, ref: Ref) -> Mapping[str, Any] | None:
+    try:
+        found: Mapping[str, Any] = client.get(ref.path)
+    except Failure as failure:
+        if failure.code == NOT_FOUND:
+            return None
+        raise
+    return found
+
+
+def _reached(item: Mapping[str, Any] | None, first: Mapping[str, Any], goal: Goal) -> bool:
+    if goal.what == "delete":
+        return item is None or item["metadata"].get("uid") != first["metadata"].get("uid")
+    if item is None:
+        return False
+    status, pinned = item.get("status", {}), first["metadata"].get("generation", 0)
+    if status.get("observedGeneration", 0) < pinned:
+        return False
+    if goal.what == "phase":
+        return bool(status.get("phase", "").lower() == goal.value.lower())
+    return any(
+        one["type"].lower() == goal.name.lower() and one["status"] == goal.value and one["observedGeneration"] >= pinned
+        for one in status.get("conditions", [])
+    )
+
+
+def _state(item: Mapping[str, Any] | None) -> str:
+    if item is None:
+        return "it is gone"
+    status = item.get("status", {})
+    ready = next((one for one in status.get("conditions", []) if one["type"] == "Ready"), None)
+    if item["metadata"].get("generation", 0) > status.get("observedGeneration", 0):
+        return "the controller has not looked at it yet"
+    phase = clean(status.get("phase", "Pending"))
+    return f"{phase}, {clean(ready['reason'])}: {clean(ready['message'])}" if ready else phase

@@ -1,0 +1,64 @@
+"""What a route needs to answer, and who is asking."""
+
+import hmac
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import anyio
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.metrics import Metrics
+from api.problems import Unauthorised
+from controller.ports import Clock, Store
+from controller.settings import Settings
+
+OPEN = frozenset({"/healthz", "/readyz"})
+_bearer = HTTPBearer(auto_error=False, description="The content of `admin.token` in the state folder")
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """All that the routes share. ``writing`` keeps two writes of this process from each passing the check of the whole
+    set that both together fail."""
+
+    store: Store
+    clock: Clock
+    settings: Settings
+    token: str
+    metrics: Metrics = field(default_factory=Metrics)
+    writing: anyio.Lock = field(default_factory=anyio.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking; writes are recorded as theirs."""
+
+    name: str
+
+    @property
+    def manager(self) -> str:
+        return f"api:{self.name}"
+
+
+def door(request: Request) -> Door:
+    found: Door = request.app.state.door
+    return found
+
+
+async def principal(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> Principal:
+    """Every route depends on it, so a new one is closed unless its path is put in ``OPEN``. Unauthorised."""
+    if request.scope["path"] in OPEN:
+        return Principal("anyone")
+    given = credentials.credentials if credentials else ""
+    if not hmac.compare_digest(given.encode(), door(request).token.encode()):
+        raise Unauthorised(
+            "Send 'Authorization: Bearer TOKEN'; on the server the token is in admin.token (GGNET_STATE_DIR)."
+        )
+    return Principal("admin")
+
+
+DoorOf = Annotated[Door, Depends(door)]
+Asking = Annotated[Principal, Depends(principal)]

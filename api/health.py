@@ -1,0 +1,65 @@
+"""Is it alive, is it ready, how is it doing."""
+
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from api import sight
+from api.deps import Door, DoorOf
+from controller.core.names import controller_lease
+from controller.ports import StoreError
+
+router = APIRouter(tags=["health"])
+_MISSED_SWEEPS = 3
+
+
+@router.get("/healthz", summary="Alive: touches nothing")
+async def healthz() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Ready: the store answers, the controller is alive, it has looked at all of its host lately")
+async def readyz(door: DoorOf) -> JSONResponse:
+    checks = await _checks(door)
+    ready = all(check["ok"] for check in checks.values())
+    return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
+
+
+@router.get("/metrics", summary="For Prometheus")
+async def metrics(door: DoorOf) -> Response:
+    objects, _ = await door.store.list()
+    return Response(door.metrics.text(list(objects)), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _checks(door: Door) -> dict[str, dict[str, Any]]:
+    try:
+        await door.store.ping()
+    except StoreError:
+        failed = {"ok": False, "message": "the store does not answer"}
+        return {"store": failed, "controller": failed, "sweep": failed}
+    return {"store": {"ok": True, "message": "answers"}, "controller": await _lease(door), "sweep": await _sweep(door)}
+
+
+async def _lease(door: Door) -> dict[str, Any]:
+    lease = await door.store.lease(controller_lease(door.settings.server))
+    if lease is None:
+        return {"ok": False, "message": f"no controller of {door.settings.server} has started yet"}
+    if lease.expires <= door.clock.now():
+        return {
+            "ok": False,
+            "message": f"the controller of {door.settings.server} was last seen {lease.expires.isoformat()}",
+        }
+    return {"ok": True, "message": f"epoch {lease.epoch}"}
+
+
+async def _sweep(door: Door) -> dict[str, Any]:
+    observations = await door.store.observations()
+    if not observations:
+        return {"ok": False, "message": "no full sweep has ended yet"}
+    at = sight.swept_at(observations)
+    if at is None:
+        return {"ok": True, "message": "a full sweep has ended; when, the controller has not said"}
+    late = door.clock.now() - at > timedelta(seconds=_MISSED_SWEEPS * door.settings.sweep_seconds)
+    return {"ok": not late, "message": f"the last full sweep ended {at.isoformat()}"}

@@ -1,0 +1,69 @@
+"""What happened: events, and the revisions of the sources with their verdicts."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from api.deps import DoorOf
+from controller.ports import Event, NotFound, Revision
+from manifests.types import shown
+
+router = APIRouter(tags=["history"])
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+def event_wire(event: Event) -> dict[str, Any]:
+    return {
+        "object": event.key,
+        "type": event.type,
+        "reason": event.reason,
+        "message": event.message,
+        "first": event.first.isoformat(),
+        "last": event.last.isoformat(),
+        "count": event.count,
+    }
+
+
+def revision_wire(revision: Revision) -> dict[str, Any]:
+    wire = {
+        "source": revision.source,
+        "sha": revision.sha,
+        "author": revision.author,
+        "message": revision.message,
+        "verdict": revision.verdict,
+        "problems": [dict(problem) for problem in revision.problems],
+        "receivedAt": revision.received_at.isoformat(),
+        "approved": revision.approved,
+    }
+    if revision.converged_at is not None:
+        wire["convergedAt"] = revision.converged_at.isoformat()
+        wire["seconds"] = round((revision.converged_at - revision.received_at).total_seconds(), 3)
+    return wire
+
+
+@router.get("/events", summary="What happened, newest first")
+async def events(
+    door: DoorOf,
+    about: Annotated[str | None, Query(alias="object", max_length=128, description="like Machine/pc07")] = None,
+    limit: Limit = 200,
+) -> dict[str, Any]:
+    return {"items": [event_wire(event) for event in await door.store.events(about, limit)]}
+
+
+@router.get("/revisions", summary="What was read from the sources, newest first, and what became of it")
+async def revisions(
+    door: DoorOf, source: Annotated[str | None, Query(max_length=512)] = None, limit: Limit = 50
+) -> dict[str, Any]:
+    return {"items": [revision_wire(revision) for revision in await door.store.revisions(source, limit)]}
+
+
+@router.post("/revisions/{sha}/approve", summary="Let a revision through that the prune guard held")
+async def approve(sha: str, door: DoorOf) -> dict[str, Any]:
+    """``sha`` may be shortened, as long as it names one guarded revision."""
+    held = [one for one in await door.store.revisions(None, 1000) if one.verdict == "guarded" and one.sha.startswith(sha)]
+    shas = {(one.source, one.sha) for one in held}
+    if len(shas) != 1 or len(sha) < 4:
+        raise NotFound(f"{shown(sha)} names {len(shas)} guarded revisions, not one: see GET /api/v1/revisions.")
+    source, full = shas.pop()
+    await door.store.approve(source, full)
+    return {"source": source, "sha": full, "approved": True}

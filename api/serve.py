@@ -1,0 +1,66 @@
+"""The REST door on a socket, until it is cancelled."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+import uvicorn
+from fastapi import FastAPI
+
+_SHUTDOWN_SECONDS = 3
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the message says what to do."""
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process that it runs in: there they stop the controller as well."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(listen: str) -> socket.socket:
+    """``HOST:PORT``, ``[IPV6]:PORT``; port 0 takes a free one. ListenError."""
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ListenError(f"GGNET_LISTEN {listen!a} is not an address: write it like 127.0.0.1:8080")
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, int(port)))
+        sock.listen(2048)
+    except OSError as error:
+        sock.close()
+        reason = error.strerror or error
+        raise ListenError(f"cannot listen on {listen}: {reason}; is another one running? Set GGNET_LISTEN") from error
+    return sock
+
+
+async def serve(app: FastAPI, sock: socket.socket) -> None:
+    """Until cancelled; answers under way are given a moment to end."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    server = _Server(config)
+    async with anyio.create_task_group() as group:
+
+        async def run() -> None:
+            with anyio.CancelScope(shield=True):
+                await server.serve(sockets=[sock])
+            group.cancel_scope.cancel()
+
+        group.start_soon(run)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            server.should_exit = True
