@@ -193,7 +193,8 @@ class Writer:
             if read.serial(fs, device) != place.serial:
                 fs.write(f"{device}/wwn/vpd_unit_serial", place.serial)
             path, size = wanted["backstore/path"], wanted["backstore/size"]
-            fs.write(f"{device}/control", f"fd_dev_name={path},fd_dev_size={size},fd_buffered_io=1")
+            buffered = ",fd_buffered_io=1" if wanted["backstore/buffered"] == "1" else ""  # the kernel's default: O_DSYNC
+            fs.write(f"{device}/control", f"fd_dev_name={path},fd_dev_size={size}{buffered}")
             fs.write(f"{device}/enable", "1")
         self._attributes(device, "backstore/attrib/", wanted)
         return device
