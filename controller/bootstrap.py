@@ -6,7 +6,7 @@ the controller alone beside API processes that share its database.
 
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from controller.adapters.hostwatch import HostWatch
 from controller.adapters.lio import KernelLio
 from controller.adapters.notify import Systemd
 from controller.adapters.pool import PoolDir
+from controller.adapters.simulated.host import simulated
 from controller.adapters.store import SqlStore
 from controller.adapters.tftp import TftpTree
 from controller.ports import Clock, Source, Store
@@ -76,7 +77,7 @@ async def run_controller(settings: Settings, simulate: bool) -> None:
         await _control(settings, store, simulate)
 
 
-async def run_all(settings: Settings, simulate: bool, door: Callable[[Store, Clock], Awaitable[None]]) -> None:
+async def run_all(settings: Settings, simulate: bool, door: Callable[[Store, Clock], Coroutine[None, None, None]]) -> None:
     """Controller and doors in one process on one store, until cancelled."""
     async with open_store(settings) as store, anyio.create_task_group() as tasks:
         tasks.start_soon(door, store, clock())
@@ -113,14 +114,20 @@ async def _control(settings: Settings, store: Store, simulate: bool) -> None:
 
 def _host(settings: Settings, simulate: bool) -> Host:
     if simulate:
-        from controller.adapters.simulated import simulated_host
-
-        return simulated_host(settings)
+        return Host(*simulated(settings.names, str(settings.pool)), pool_dir=str(settings.pool), simulated=True)
     return Host(
         lio=KernelLio(KernelConfigFs(settings.configfs), settings.names),
         pool=PoolDir(settings.pool, settings.imports),
         tftp=TftpTree(settings.tftp_root, settings.nbp_dir, settings.names),
-        dhcp=IscDhcpd(settings),
+        dhcp=IscDhcpd(
+            settings.names,
+            clock(),
+            include=settings.dhcpd_include,
+            conf=settings.dhcpd_conf,
+            restart=settings.dhcpd_restart,
+            pidfile=settings.dhcpd_pidfile,
+            state_dir=settings.state_dir,
+        ),
         pool_dir=str(settings.pool),
     )
 

@@ -124,6 +124,9 @@ class MemoryStore:
         self._row(key)
         return self._manifest(key)
 
+    async def fetch(self, keys: Collection[str]) -> Mapping[str, Object]:
+        return {key: self._manifest(key) for key in sorted(keys) if key in self._rows}
+
     async def list(self, kind: str | None = None) -> tuple[Sequence[Object], int]:
         keys = sorted(key for key in self._rows if kind is None or key.startswith(f"{kind}/"))
         return [self._manifest(key) for key in keys], self._version

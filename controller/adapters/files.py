@@ -29,6 +29,17 @@ def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
     fsync_folder(path.parent)
 
 
+def write(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """``path`` holds ``data`` durably, but not from one moment to the next: for a file that nobody reads yet. OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        _write_all(fd, data)
+        os.fchmod(fd, mode)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def rename_durably(temp: Path, final: Path) -> None:
     """``temp``, whose bytes its writer has fsynced, becomes ``final``, replacing it, in one durable move. OSError."""
     temp.replace(final)

@@ -4,14 +4,15 @@ So scripts leave before their target is rebuilt or withdrawn, and come only afte
 its name, whatever was put there; an unwanted one only if it carries our mark.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
+from controller.core import scripts
 from controller.core.cases import Case
 from controller.core.choice import Disk, Missing
 from controller.core.index import Index
 from controller.core.names import BOOT_FOLDER, BOOT_SCRIPT, Site, script
 from controller.core.render import ipxe
+from controller.core.scripts import sha256
 from controller.core.steps import Change, DeleteBootFile, Effect, Step, WriteBootFile
 from controller.core.targets import leads_somewhere
 from controller.core.world import Desired, Observed
@@ -21,13 +22,8 @@ def wanted(case: Case, site: Site) -> Mapping[str, str]:
     """The scripts of one machine, path -> text: one for each of its cards."""
     if not isinstance(case.disk, Disk):
         return {}
-    target = case.disk.target
-    text = ipxe.machine_script(site, target.machine, target.initiator, target.portal, target.iqn)
+    text = scripts.text(site, case.disk.target)
     return {script(mac.hyphens): text for mac in case.client.macs}
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def withdrawals(cases: Sequence[Case], index: Index, site: Site) -> Iterator[Step]:
@@ -59,7 +55,7 @@ def _standing(case: Case, site: Site) -> Iterator[tuple[str, str | None]]:
 
 def _differs(path: str, text: str | None, index: Index) -> bool:
     found = index.observed.boot.get(path)
-    return text is None or found is None or found.sha256 != digest(text)
+    return text is None or found is None or found.sha256 != sha256(text)
 
 
 def writes(cases: Sequence[Case], index: Index, site: Site, withdrawn: frozenset[str]) -> Iterator[Step]:
@@ -70,23 +66,23 @@ def writes(cases: Sequence[Case], index: Index, site: Site, withdrawn: frozenset
             held = case.suspended
             if not held and not case.whole:
                 held = f"its target cannot be read: {case.blind}" if case.blind else case.waits
-            found = index.observed.boot.get(path)
-            change = Change(path, found.sha256[:12] if found else None, digest(text)[:12])
+            found = index.observed.boot.get(path) if path not in withdrawn else None
+            change = Change(path, found.sha256[:12] if found else None, sha256(text)[:12])
             yield Step(WriteBootFile(path, text=text), case.owners, case.cause, changes=(change,), held=held)
 
 
-def clearings(cases: Sequence[Case], index: Index, site: Site, withdrawn: frozenset[str]) -> Iterator[Step]:
+def clearings(cases: Sequence[Case], desired: Desired, index: Index, withdrawn: frozenset[str]) -> Iterator[Step]:
     """Scripts of machines that are gone, and of cards that a machine no longer has."""
-    left = [(case, path) for case in cases for path in _left(case, index, site) if path not in withdrawn]
+    left = [(case, path) for case in cases for path in _left(case, index) if path not in withdrawn]
     if not left:
         return
-    asked = {script(mac.hyphens) for case in cases if case.client.boot for mac in case.client.macs}
+    asked = {script(mac.hyphens) for client in desired.clients.values() if client.boot for mac in client.macs}
     for case, path in left:
         if path not in asked:
             yield _delete(case, path, index, Effect.NEXT_BOOT)
 
 
-def _left(case: Case, index: Index, site: Site) -> Sequence[str]:
+def _left(case: Case, index: Index) -> Sequence[str]:
     if not case.scripts or case.orphan:
         return ()
     if case.gone:
@@ -103,19 +99,19 @@ def _delete(case: Case, path: str, index: Index, effect: Effect) -> Step:
 def constants(desired: Desired, observed: Observed) -> Iterator[Step]:
     """The one script that all machines begin with, and the network boot programs, if they are not as they must be."""
     boot = ipxe.boot_script()
-    yield from _constant(desired, observed, digest(boot), WriteBootFile(BOOT_SCRIPT, text=boot))
-    for name, sha256 in sorted(observed.nbps.items()):
-        yield from _constant(desired, observed, sha256, WriteBootFile(f"{BOOT_FOLDER}/{name}", nbp=name))
+    yield from _constant(desired, observed, sha256(boot), WriteBootFile(BOOT_SCRIPT, text=boot))
+    for name, digest in sorted(observed.nbps.items()):
+        yield from _constant(desired, observed, digest, WriteBootFile(f"{BOOT_FOLDER}/{name}", nbp=name))
 
 
-def _constant(desired: Desired, observed: Observed, sha256: str, write: WriteBootFile) -> Iterator[Step]:
+def _constant(desired: Desired, observed: Observed, digest: str, write: WriteBootFile) -> Iterator[Step]:
     path = write.path
     found = observed.boot.get(path)
     known = found is not None or "tftp" in observed.complete
-    if not known or path in observed.unreadable or "tftp" in observed.unreadable or (found and found.sha256 == sha256):
+    if not known or path in observed.unreadable or "tftp" in observed.unreadable or (found and found.sha256 == digest):
         return
     subnets = desired.dhcp.subnets if desired.dhcp else ()
     networks = frozenset(f"Network/{s.name}" for s in subnets)
-    cause = "drift" if any(s.settled for s in subnets) else min(networks, default="drift")
-    change = Change(path, found.sha256[:12] if found else None, sha256[:12])
+    cause = "drift" if any(s.settled for s in subnets) else min(networks, default="Server/this")
+    change = Change(path, found.sha256[:12] if found else None, digest[:12])
     yield Step(write, networks, cause, changes=(change,))

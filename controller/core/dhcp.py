@@ -6,6 +6,7 @@ written the same way, is left out, or every pass would try again and fail again.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from controller.core.render import dhcpd
 from controller.core.steps import Change, LoadDhcp, Step
@@ -35,7 +36,7 @@ def loads(desired: Desired, observed: Observed, busy: frozenset[str]) -> Iterato
     nothing = not config.subnets and not config.hosts
     if nothing and state.file is None:
         return  # a server that answers no DHCP needs no dhcpd
-    digest = dhcpd.digest(config)
+    digest = _digest(config)
     if state.file == digest == state.loaded and state.running:
         return
     changes = _hosts(config, state)
@@ -52,6 +53,12 @@ def loads(desired: Desired, observed: Observed, busy: frozenset[str]) -> Iterato
         changes=(*changes, *rest),
         held=_suspended(desired, touched),
     )
+
+
+@lru_cache(4)
+def _digest(config: DhcpConfig) -> str:
+    """Remembered, for a quiet sweep asks it of the same configuration again and again."""
+    return dhcpd.digest(config)
 
 
 def _hosts(config: DhcpConfig, state: DhcpState) -> tuple[Change, ...]:

@@ -7,10 +7,12 @@ What carries one of these names is ours; everything else is foreign. ``parse_x(x
 import re
 import uuid
 from dataclasses import dataclass
+from functools import lru_cache
 
 from manifests.types import Iqn
 
 SYSTEM_DISK = "os"
+_MEMORY = 1 << 17
 _NAMESPACE = uuid.UUID("6a1f5f0e-64c3-5d0c-9f0e-0d1f0b6d7c55")
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _OVERLAY = re.compile(rf"({_LABEL})\.([a-z0-9]+)\+({_LABEL})@v([1-9][0-9]{{0,8}})\+([0-9a-f-]{{36}})\.raw", re.ASCII)
@@ -34,7 +36,7 @@ class Site:
     server: str = "default"
 
     def target(self, machine: str, disk: str = SYSTEM_DISK) -> Iqn:
-        return Iqn.parse(f"{self.prefix}:{self.site}:{machine}.{disk}")
+        return _iqn(f"{self.prefix}:{self.site}:{machine}.{disk}")
 
     def initiator(self, machine: str) -> Iqn:
         return Iqn.parse(f"{self.prefix}:{self.site}:client:{machine}")
@@ -47,7 +49,18 @@ class Site:
 
     def serial(self, machine: str, disk: str = SYSTEM_DISK) -> str:
         """T10 unit serial, the same for ever: Windows takes a new one for a new disk (UUIDv5, RFC 9562)."""
-        return str(uuid.uuid5(_NAMESPACE, f"{self.site}/{machine}/{disk}"))
+        return _serial(self.site, machine, disk)
+
+
+# These are asked for every machine in every sweep, always with the same answers.
+@lru_cache(_MEMORY)
+def _iqn(text: str) -> Iqn:
+    return Iqn.parse(text)
+
+
+@lru_cache(_MEMORY)
+def _serial(site: str, machine: str, disk: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, f"{site}/{machine}/{disk}"))
 
 
 def backstore(machine: str, disk: str = SYSTEM_DISK) -> str:
@@ -74,8 +87,13 @@ class OverlayName:
 
     @classmethod
     def parse(cls, text: str) -> "OverlayName | None":
-        match = _OVERLAY.fullmatch(text)
-        return cls(match[1], match[2], match[3], int(match[4]), match[5]) if match else None
+        return _overlay(text)
+
+
+@lru_cache(_MEMORY)
+def _overlay(text: str) -> OverlayName | None:
+    match = _OVERLAY.fullmatch(text)
+    return OverlayName(match[1], match[2], match[3], int(match[4]), match[5]) if match else None
 
 
 def golden(image: str, version: int) -> str:

@@ -31,7 +31,7 @@ def plan(desired: Desired, observed: Observed, site: Site) -> Plan:
         (
             *builds,
             *dhcp.loads(desired, observed, busy),
-            *bootfiles.clearings(cases, index, site, withdrawn),
+            *bootfiles.clearings(cases, desired, index, withdrawn),
             *exports.withdrawals(cases, index),
             *disks.deletions(cases, desired, index),
         )

@@ -23,9 +23,10 @@ def gone(desired: Desired, index: Index, site: Site) -> Iterator[tuple[Client, s
     """
     if not desired.complete:
         return
-    left = {(machine, SYSTEM_DISK) for machine in index.scripts}
+    known = {site.target(machine) for machine in desired.clients}
+    left = {(machine, SYSTEM_DISK) for machine in index.scripts.keys() - desired.clients.keys()}
     left |= index.overlays.keys()
-    left |= {owned for iqn in index.observed.targets if (owned := site.parse_target(iqn))}
+    left |= {owned for iqn in index.observed.targets.keys() - known if (owned := site.parse_target(iqn))}
     for machine, disk in sorted(left):
         if machine not in desired.orphans and (disk != SYSTEM_DISK or machine not in desired.clients):
             yield Client(machine, macs=(), initiator=site.initiator(machine), portal=None), disk

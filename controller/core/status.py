@@ -234,7 +234,7 @@ class Teller:
         return status_of(NetworkStatus, one.status, one.metadata, phase, verdict, facts, self.now)
 
     def _case(self, client: Client) -> Case:
-        return case_of(client, SYSTEM_DISK, self.desired, self.index, self.site)
+        return case_of(client, self.desired, self.index, self.site)
 
     def _left(self, key: str) -> Sequence[Step]:
         return self.left.get(key, ())

@@ -7,6 +7,7 @@ another set of facts: a missing backstore, a TPG that is not enabled, an ACL wit
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from controller.core.names import backstore
 from controller.core.steps import Change
 from controller.core.world import Target
 from manifests.types import Iqn
@@ -18,7 +19,9 @@ _TPG = {
     "demo_mode_discovery": "0",
     "cache_dynamic_acls": "0",
 }
-_ACL = {"nopin_timeout": "5", "nopin_response_timeout": "10"}
+# iPXE cannot answer a ping: shorter, and a PC that waits at a boot menu would lose its session for a moment. Longer, and
+# a PC without power would be taken for a live one longer than these two together.
+_ACL = {"nopin_timeout": "15", "nopin_response_timeout": "10"}
 _DEVICE = {"emulate_3pc": "0", "emulate_write_cache": "1"}
 
 
@@ -49,6 +52,37 @@ def facts(target: Target) -> Mapping[str, str]:
         f"portal/{target.portal}": "1",
         "tpg/enable": "1",
     }
+
+
+_FIXED = {
+    "backstore/buffered": "1",
+    "backstore/enable": "1",
+    **{f"backstore/attrib/{name}": value for name, value in _DEVICE.items()},
+    "tpg": "1",
+    **{f"tpg/attrib/{name}": value for name, value in _TPG.items()},
+    "tpg/enable": "1",
+}
+
+
+def right(found: Mapping[str, str], machine: str, serial: str, path: str, size: int, initiator: str, portal: str) -> bool:
+    """Whether ``found`` is just the facts of such a writable target, told without writing them out: this is asked for
+    every target in every sweep."""
+    acl, name, get = f"acl/{initiator}", backstore(machine), found.get
+    return (
+        get("backstore/path") == path
+        and get("backstore") == name
+        and get("lun/0") == name
+        and get("backstore/size") == str(size)
+        and get("backstore/serial") == serial
+        and get(acl) == "1"
+        and get(f"{acl}/lun/0") == "0"
+        and get(f"{acl}/lun/0/write_protect") == "0"
+        and get(f"{acl}/attrib/nopin_timeout") == _ACL["nopin_timeout"]
+        and get(f"{acl}/attrib/nopin_response_timeout") == _ACL["nopin_response_timeout"]
+        and get(f"portal/{portal}") == "1"
+        and _FIXED.items() <= found.items()
+        and len(found) == len(_FIXED) + len(_ACL) + 9
+    )
 
 
 def difference(wanted: Mapping[str, str], found: Mapping[str, str]) -> tuple[Change, ...]:

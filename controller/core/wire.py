@@ -36,12 +36,12 @@ def plan_wire(plan: Plan) -> dict[str, Any]:
 
 
 def step_wire(step: Step) -> dict[str, Any]:
-    """``action domain object owners cause effect held changes``; ``changes`` as ``field before after``, null for absent."""
+    """``action domain subject owners cause effect held changes``; ``changes`` as ``field before after``, null for absent."""
     name = type(step.action).__name__
     return {
         "action": name,
         "domain": DOMAIN[name],
-        "object": subject(step.action),
+        "subject": subject(step.action),
         "owners": sorted(step.owners),
         "cause": step.cause,
         "effect": step.effect.value,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import anyio
 
-from controller.core.plan import blocker
 from controller.core.steps import (
     Action,
     Blocked,
@@ -27,6 +26,7 @@ from controller.core.steps import (
     WithdrawTarget,
     WriteBootFile,
 )
+from controller.core.wire import words
 from controller.ports import EffectFailed, EffectRefused
 from controller.shell.observe import Host
 
@@ -73,14 +73,9 @@ def _order(steps: tuple[Step, ...]) -> list[tuple[int, ...]]:
 
 
 async def _outcome(step: Step, before: list[Result | None], host: Host, permit: Callable[[], None]) -> Outcome:
-    bad = {
-        owner
-        for earlier in before
-        if earlier is not None and not isinstance(earlier.outcome, Done)
-        for owner in earlier.step.owners
-    }
-    if by := blocker(step, bad):
-        return Blocked(by)
+    for earlier in before:
+        if earlier is not None and not isinstance(earlier.outcome, Done):
+            return Blocked(earlier.outcome.by if isinstance(earlier.outcome, Blocked) else words(earlier.step.action))
     permit()
     try:
         return Done(await act(step.action, host))

@@ -27,11 +27,9 @@ class Index:
     images: dict[str, Golden] = field(default_factory=dict)
     orphans: frozenset[str] = frozenset()
     _shared: dict[str, Network | Image] = field(default_factory=dict)
-    _settled: frozenset[str] = frozenset()
     _machine_of: dict[str, str] = field(default_factory=dict)
     _sessions_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _kept: dict[str, str] = field(default_factory=dict)
-    _discarded: dict[str, str] = field(default_factory=dict)
     _dhcp: DhcpConfig | None = None
 
     async def refresh(self, store: Store, keys: Collection[str] | None, now: datetime) -> frozenset[str]:
@@ -63,9 +61,7 @@ class Index:
             images=self.images,
             dhcp=self._dhcp,
             keep=frozenset(self._kept.values()),
-            discard=frozenset(self._discarded.values()),
             orphans=self.orphans,
-            settled=self._settled,
             complete=machines is None,
         )
 
@@ -97,13 +93,13 @@ class Index:
 
     def _replace(self, objects: Mapping[str, Object], now: datetime) -> frozenset[str]:
         before = frozenset(self.clients)
-        for held in (self.versions, self._shared, self._machine_of, self._sessions_of, self._kept, self._discarded):
+        for held in (self.versions, self._shared, self._machine_of, self._sessions_of, self._kept):
             held.clear()
         for one in objects.values():
             self._note(one)
         wanted = resolve(objects.values(), self.site, now, orphans=self.orphans)
         self.clients, self.images = dict(wanted.clients), dict(wanted.images)
-        self._settled, self._dhcp = wanted.settled, wanted.dhcp
+        self._dhcp = wanted.dhcp
         return before | self.clients.keys()
 
     async def _update(self, store: Store, stale: set[str], now: datetime) -> frozenset[str]:
@@ -122,7 +118,7 @@ class Index:
             now,
             complete=False,
         )
-        self.images, self._settled = dict(wishes.images), wishes.settled
+        self.images = dict(wishes.images)
         for name in touched:
             self._settle(name, wishes.clients.get(name))
         return frozenset(touched)
@@ -142,8 +138,8 @@ class Index:
             self._unlink(one.key)
             self._machine_of[one.key] = one.spec.machine
             self._sessions_of[one.spec.machine].add(one.key)
-            if one.spec.persistence == "keep":
-                (self._kept if one.metadata.deleted_at is None else self._discarded)[one.key] = one.metadata.uid or ""
+            if one.spec.persistence == "keep" and one.metadata.deleted_at is None:
+                self._kept[one.key] = one.metadata.uid or ""
 
     def _drop(self, key: str) -> None:
         self.versions.pop(key, None)
@@ -152,7 +148,6 @@ class Index:
 
     def _unlink(self, key: str) -> None:
         self._kept.pop(key, None)
-        self._discarded.pop(key, None)
         machine = self._machine_of.pop(key, None)
         if machine is not None:
             self._sessions_of[machine].discard(key)

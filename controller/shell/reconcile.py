@@ -11,7 +11,7 @@ from typing import TypeVar
 from controller.core.names import OverlayName, Site, parse_script
 from controller.core.plan import plan
 from controller.core.snapshot import dumps
-from controller.core.status import statuses
+from controller.core.status import forgettable, statuses
 from controller.core.steps import Done, Outcome, Plan
 from controller.core.world import Observed
 from controller.ports import Clock, Fenced, Lease, StatusWrite, Store
@@ -29,12 +29,16 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a pass did: its steps, the owners that something stands in the way of, and the keys whose status it looked at."""
+    """What a pass did: its steps, the owners that something stands in the way of, and the keys that have arrived.
+
+    ``again`` are keys that can go on at once: what they waited for was done in this very pass.
+    """
 
     results: tuple[Result, ...] = ()
     troubled: Mapping[str, Outcome] = field(default_factory=dict)
     settled: frozenset[str] = frozenset()
     machines: frozenset[str] = frozenset()
+    again: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -99,7 +103,7 @@ class Reconciler:
     ) -> frozenset[str]:
         objects = await self._subjects(keys, machines)
         now = self.clock.now()
-        found = statuses(objects.values(), self.index.desired(machines), observed, left, worst(results), now)
+        found = statuses(objects.values(), self.index.desired(machines), observed, left, worst(results), now, self.site)
         if self.host.simulated:
             found = {key: _simulated(status) for key, status in found.items()}
         fresh = {key: status for key, status in found.items() if objects[key].status != status}
@@ -111,8 +115,8 @@ class Reconciler:
         told = events(results, objects, fresh, now)
         if told:
             await self.store.tell(told, lease)
-        await self.store.write_observations(dumps(observed), lease)
-        gone = await self._finalise(objects.values(), left)
+        await self.store.write_observations({key: text or None for key, text in dumps(observed, machines).items()}, lease)
+        gone = await self._finalise(objects.values(), left, observed)
         await self._expire(objects.values(), found)
         waiting = {owner for step in left.steps for owner in step.owners}
         return frozenset(key for key in objects if key not in waiting) | gone
@@ -124,15 +128,15 @@ class Reconciler:
         wanted |= self.index.shared
         return dict(await self.store.fetch(wanted)) if wanted else {}
 
-    async def _finalise(self, objects: Collection[Object], left: Plan) -> frozenset[str]:
+    async def _finalise(self, objects: Collection[Object], left: Plan, observed: Observed) -> frozenset[str]:
         """Removes the rows of deleted objects of which nothing is left outside."""
-        waiting = {owner for step in left.steps for owner in step.owners}
         gone = set()
         for one in objects:
-            machine = f"Machine/{one.spec.machine}" if isinstance(one, Session) else one.key
-            if one.metadata.deleted_at is not None and not waiting & {machine, one.key}:
-                orphan = machine.removeprefix("Machine/") if one.metadata.orphan and machine.startswith("Machine/") else None
-                await self.store.remove(one.key, one.metadata.uid or "", orphan=orphan)
+            if one.metadata.deleted_at is not None and forgettable(one, left, observed, self.site):
+                machine = one.spec.machine if isinstance(one, Session) else one.name
+                await self.store.remove(
+                    one.key, one.metadata.uid or "", orphan=str(machine) if one.metadata.orphan else None
+                )
                 gone.add(one.key)
         if gone:
             await self.index.refresh(self.store, gone, self.clock.now())

@@ -4,44 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Literal
 
-from controller.core.names import golden
-from controller.core.steps import (
-    Action,
-    Blocked,
-    CreateOverlay,
-    DeleteBootFile,
-    DeleteOverlay,
-    Done,
-    ImportImage,
-    LoadDhcp,
-    PublishTarget,
-    Step,
-    WithdrawTarget,
-    WriteBootFile,
-)
+from controller.core.steps import Blocked, Done, Step
+from controller.core.wire import words
 from controller.ports import Event
 from controller.shell.execute import Result
 from manifests.kinds import Object
 from manifests.meta import Status
 
 DRIFT = "drift"
-
-
-def subject(action: Action) -> str:
-    """What the action is about, as a person would name it."""
-    match action:
-        case ImportImage():
-            return f"image {golden(action.image, action.version)}"
-        case CreateOverlay() | DeleteOverlay():
-            return f"overlay {action.name}"
-        case PublishTarget():
-            return f"target {action.target.iqn}"
-        case WithdrawTarget():
-            return f"target {action.iqn}"
-        case WriteBootFile() | DeleteBootFile():
-            return f"boot file {action.path}"
-        case LoadDhcp():
-            return "DHCP include"
 
 
 def events(
@@ -58,7 +28,7 @@ def _of_steps(results: Iterable[Result], now: datetime) -> Iterator[Event]:
             yield Event(owner, "Warning", "Drifted", _drift(result), now, now)
         if not isinstance(result.outcome, Done | Blocked):
             yield Event(
-                owner, "Warning", result.outcome.reason, f"{subject(result.step.action)}: {result.outcome.message}", now, now
+                owner, "Warning", result.outcome.reason, f"{words(result.step.action)}: {result.outcome.message}", now, now
             )
 
 
@@ -76,7 +46,7 @@ def _drift(result: Result) -> str:
     )
     more = f" (and {len(result.step.changes) - 8} more)" if len(result.step.changes) > 8 else ""
     ending = "put right" if isinstance(result.outcome, Done) else "not put right yet"
-    return f"{subject(result.step.action)}: {found}{more}; {ending}"
+    return f"{words(result.step.action)}: {found}{more}; {ending}"
 
 
 def _of_phases(before: Mapping[str, Object], after: Mapping[str, Status], now: datetime) -> Iterator[Event]:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.lab.host import obstacles
 from tests.lab.lab import Lab
+from tests.lab.site import Site
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +19,20 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         pytest.skip(f"lab: not available: {'; '.join(reasons)}")
     with Lab(tmp_path_factory.mktemp("lab") / "lab") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def site_of_session(lab: Lab) -> Site:
+    """GGnet on the boot server. What a test changes of it, it puts back; see ``site``."""
+    site = Site(lab)
+    site.open()
+    return site
+
+
+@pytest.fixture
+def site(site_of_session: Site) -> Site:
+    """GGnet, up, with the bare room committed and nothing else there."""
+    if not site_of_session.lab.daemon.alive():
+        site_of_session.start()
+    site_of_session.reset()
+    return site_of_session

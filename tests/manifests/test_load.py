@@ -1,6 +1,7 @@
 """Files to objects: taken whole or refused whole, with everything that is wrong."""
 
 import json
+import time
 from itertools import product
 
 import pytest
@@ -12,6 +13,7 @@ from manifests.machine import Machine
 from manifests.problems import MAX_PROBLEMS
 from tests.manifests.sets import MACHINE, machine, objects, refused
 
+_SESSION = "apiVersion: ggnet/v1\nkind: Session\nmetadata: {name: a}\n"
 GOOD = machine("{macs: ['52:54:00:00:00:07']}")
 
 
@@ -119,6 +121,12 @@ def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_the_files() ->
         (machine("{macs: [525400000007]}", 'a, annotations: {a: "\\0"}'), 3, "metadata.annotations.a", "U+0000"),
         (machine("{macs: [525400000007]}", 'a, annotations: {a: "\\u202e"}'), 3, "metadata.annotations.a", "U+202E"),
         (machine("{macs: [525400000007]}", "a, uid: x, owner: y"), 3, "metadata.owner", "is not a field here"),
+        (
+            f"{_SESSION}spec: {{machine: a, image: b, overlay_limit: 1GiB}}",
+            4,
+            "spec.overlay_limit",
+            "did you mean overlayLimit?",
+        ),
         ("- just\n- text", 1, "", "'just' is no manifest"),
         ("[null]", 1, "", "None is no manifest"),
         ("text", 1, "", "'text' is no manifest"),
@@ -250,6 +258,16 @@ def test_a_flood_of_problems_is_cut_and_counted() -> None:
 def test_a_hostile_file_name_stays_on_the_line_of_its_problem() -> None:
     problem = Problem("a\nb\x1b[31m.yaml", 3, "", "", "text")
     assert str(problem) == r"a\nb\x1b[31m.yaml:3: text"
+
+
+def test_reading_costs_the_same_for_each_document_however_many_there_are() -> None:
+    def seconds(count: int) -> float:
+        files = {"m": "---\n".join(machine(f"{{macs: ['{n:012x}']}}", f"pc{n}") for n in range(2, count)).encode()}
+        start = time.process_time()
+        load(files)
+        return time.process_time() - start
+
+    assert seconds(4000) < 20 * max(seconds(500), 0.02)
 
 
 _words = st.sampled_from(

@@ -86,6 +86,42 @@ def stanzas(config: DhcpConfig) -> Mapping[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Why a host may not be answered, though dhcpd itself would take it; ``rival`` is the host that it collides with."""
+
+    message: str
+    rival: str | None = None
+
+
+def conflicts(config: DhcpConfig) -> Mapping[str, Conflict]:
+    """Hosts that contradict the networks, or a host before them by name: dhcpd checks none of this.
+
+    The cards of one machine may share its address.
+    """
+    served = [subnet for subnet in config.subnets if not subnet.external]
+    rendered = stanzas(config)
+    macs: dict[Mac, Host] = {}
+    addresses: dict[Ipv4, Host] = {}
+    found: dict[str, Conflict] = {}
+    for host in sorted((h for h in config.hosts if h.name in rendered), key=lambda h: h.name):
+        address = host.address
+        twin = macs.get(host.mac)
+        other = addresses.get(address) if address else None
+        misplaced = _misplaced(address, served) if address else None
+        if misplaced:
+            found[host.name] = Conflict(misplaced)
+        elif twin:
+            found[host.name] = Conflict(f"MAC {host.mac} is that of {twin.name} too", twin.name)
+        elif other and other.machine != host.machine:
+            found[host.name] = Conflict(f"address {address} is that of {other.name} too", other.name)
+        else:
+            macs[host.mac] = host
+            if address:
+                addresses[address] = host
+    return found
+
+
 def split(text: str) -> tuple[Header | None, str]:
     """The header and the body. A file whose header is damaged has none, and is all body."""
     match = _HEADER.match(text)
@@ -104,6 +140,17 @@ def parse_hosts(text: str) -> Mapping[str, str]:
     return {name: " ".join(words).replace(" ;", ";").replace(" ,", ",") for name, words in _declarations(tokens)}
 
 
+def _misplaced(address: Ipv4, served: Sequence[Subnet]) -> str | None:
+    home = next((subnet for subnet in served if address in subnet.cidr), None)
+    if home is None:
+        return f"address {address} is in none of the networks that are answered here"
+    if address in (home.server, home.gateway):
+        return f"address {address} is that of the server or the gateway of network {home.name}"
+    if home.range and int(home.range[0]) <= int(address) <= int(home.range[1]):
+        return f"address {address} is inside the dynamic range of network {home.name}"
+    return None
+
+
 def _declarations(tokens: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
     at = 0
     while at + 2 < len(tokens):
@@ -119,7 +166,7 @@ def _declarations(tokens: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def _subnet(subnet: Subnet, boot: str) -> str:
-    network = Cidr.parse(str(subnet.cidr)).network
+    network = Cidr.parse(subnet.cidr).network
     lines = [
         f"subnet {network.network_address} netmask {network.netmask} {{",
         f"  # network {_plain(subnet.name)}",

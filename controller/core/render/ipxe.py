@@ -7,9 +7,12 @@ a script. The typed values cannot hold anything else; the fence here is the seco
 import re
 from dataclasses import dataclass
 
-from controller.core.names import Site
+from controller.core.names import BOOT_FOLDER, BOOT_SCRIPT, Site
+from controller.core.names import parse_script as parse_script_path
+from controller.core.render.dhcpd import NBPS
 from manifests.types import Ipv4, Iqn, Name, shown
 
+PROGRAM_PATHS = frozenset(f"{BOOT_FOLDER}/{name}" for name in NBPS)
 CARDS = 8
 ATTEMPTS = 5
 _PLAIN = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
@@ -109,6 +112,25 @@ def parse_script(text: str) -> Script | None:
     except ValueError:
         return None
     return script if again == text else None
+
+
+def is_boot_path(path: str) -> bool:
+    """Whether we ever write there: the constant script, a card's script, a network boot program."""
+    return path == BOOT_SCRIPT or path in PROGRAM_PATHS or parse_script_path(path) is not None
+
+
+def owner(path: str, data: bytes, site: Site) -> tuple[bool, str | None]:
+    """Whether a file is ours, and whose script it is.
+
+    Ours are the fixed paths, which carry no mark, what carries this server's mark, and an emptied script, which
+    holds nothing that anybody could lose.
+    """
+    if not is_boot_path(path):
+        return False, None
+    mark = parse_mark(data[:2000].decode("utf-8", "replace"))
+    if mark and (mark.site, mark.server) == (site.site, site.server):
+        return True, mark.machine
+    return parse_script_path(path) is None or not data.strip(), None
 
 
 def san_uri(portal: str, lun: int, target: Iqn) -> str:

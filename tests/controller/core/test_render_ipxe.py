@@ -48,20 +48,22 @@ def test_a_san_uri_is_parsed_back(portal: str, lun: int, target: Iqn) -> None:
 
 
 def test_a_san_uri_has_the_four_colons_that_ipxe_counts() -> None:
-    assert ipxe.san_uri("10.77.0.1:3260", 10, Iqn.parse("iqn.2026-01.a.b:b")) == "iscsi:10.77.0.1::3260:a:iqn.2026-01.a.b:b"
+    assert (
+        ipxe.san_uri("10.77.0.1:3260", 10, Iqn.parse("iqn.2026-01.a.b.b:b")) == "iscsi:10.77.0.1::3260:a:iqn.2026-01.a.b.b:b"
+    )
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "",
-        "iscsi:10.77.0.1:3260:0:iqn.2026-01.a",
-        "iscsi:10.77.0.1::3260:g:iqn.2026-01.a",
-        "iscsi:10.77.0.1::0:0:iqn.2026-01.a",
-        "iscsi:10.77.0.1::99999:0:iqn.2026-01.a",
-        "iscsi:999.77.0.1::3260:0:iqn.2026-01.a",
+        "iscsi:10.77.0.1:3260:0:iqn.2026-01.a.b",
+        "iscsi:10.77.0.1::3260:g:iqn.2026-01.a.b",
+        "iscsi:10.77.0.1::0:0:iqn.2026-01.a.b",
+        "iscsi:10.77.0.1::99999:0:iqn.2026-01.a.b",
+        "iscsi:999.77.0.1::3260:0:iqn.2026-01.a.b",
         "iscsi:10.77.0.1::3260:0:eui.1",
-        "iscsi:10.77.0.1::3260:ffff:iqn.2026-01.a",
+        "iscsi:10.77.0.1::3260:ffff:iqn.2026-01.a.b",
     ],
 )
 def test_what_is_not_a_san_uri_is_refused(text: str) -> None:

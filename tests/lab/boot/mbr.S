@@ -1,7 +1,7 @@
 /* The boot code of the lab's disk for BIOS: says that it runs, leaves a note on its disk, and stays alive.
  *
- * At most 440 bytes (the partition table follows). Built with -DMARKER='"..."' -DNOTE=lba. It prints on the first
- * serial port, one line each:
+ * At most 440 bytes (the partition table follows). Built with -DMARKER='"..."' -DNOTE=lba. It prints
+ * through the BIOS, which sends it to the serial port in order with its own output, one line each:
  *     MARKER <id>       id: the card's MAC from iPXE's iBFT (0 bytes when the disk is a local one)
  *     NOTE-WAS <text>   what the note sector held: the id of whoever wrote there, or nothing
  *     NOTE-IS <text>    what it holds after writing our id (NOTE-ERROR when the disk refused)
@@ -86,6 +86,7 @@ named:
 alive:
     mov $18, %cx
 tick:
+    sti                             /* iPXE's INT 13h comes back with interrupts off */
     hlt
     loop tick
     mov $0x42, %ah
@@ -118,15 +119,9 @@ print:
     lodsb
     test %al, %al
     jz done
-    mov %al, %ah
-    mov $0x3fd, %dx
-busy:
-    in %dx, %al
-    test $0x20, %al
-    jz busy
-    mov %ah, %al
-    mov $0x3f8, %dx
-    out %al, %dx
+    mov $0x0e, %ah
+    mov $7, %bx
+    int $0x10
     jmp print
 
 drive:  .byte 0

@@ -1,0 +1,235 @@
+"""The product on the lab's boot server: a git repository that people commit into, the daemon, and its doors.
+
+Nothing here knows how the product works inside: it commits, asks the REST API and the command, looks, and waits.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from tests.lab.documents import Document, room, text
+from tests.lab.guest import Result
+from tests.lab.lab import Lab
+
+ROOT = Path(__file__).parents[2]
+REPOSITORY = "/lab/disk/site.git"
+STATE = "/var/lib/ggnet"
+POOL = f"{STATE}/pool"
+IMPORTS = f"{POOL}/imports"
+TFTP = "/srv/tftp"
+INCLUDE = "/etc/dhcp/ggnet.conf"
+ADMIN_CONF = "/etc/dhcp/dhcpd.conf"
+TARGETS = "/sys/kernel/config/target/iscsi"
+BACKSTORES = "/sys/kernel/config/target/core"
+PREFIX = "iqn.2026-01.internal.ggnet:lab"
+# The repository lies on the server's own disk, where a commit wakes the daemon (inotify); images next to their copies.
+SETTINGS = {"GGNET_MANIFESTS": f"{REPOSITORY}#main", "GGNET_IMPORT_DIR": IMPORTS, "PYTHONDONTWRITEBYTECODE": "1"}
+T = TypeVar("T")
+
+
+def target(machine: str) -> str:
+    return f"{PREFIX}:{machine}.os"
+
+
+def initiator(machine: str) -> str:
+    return f"{PREFIX}:client:{machine}"
+
+
+def backstore(machine: str) -> str:
+    return f"ggnet-{machine}-os"
+
+
+def script(mac: str) -> str:
+    return f"{TFTP}/ggnet/machines/{mac.replace(':', '-')}.ipxe"
+
+
+def until(what: str, asked: Callable[[], T | None], seconds: float = 30, pause: float = 0.1) -> T:
+    """The first answer that is not None, False or empty. AssertionError with ``what`` when none comes in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if answer := asked():
+            return answer
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(pause)
+
+
+class Site:
+    """One boot server with GGnet on it. ``open`` before anything else; what a test leaves, ``reset`` takes away."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self._client: httpx.Client | None = None
+
+    # --- the server -----------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """An empty repository, the golden image in the import folder, the daemon on a server that knew nothing of it."""
+        if self.targets():  # what somebody else's tests have left
+            self.lab.restart()
+        self.run(f"rm -rf {STATE}/* {REPOSITORY} {TFTP}/ggnet && : >{INCLUDE} && mkdir -p {IMPORTS}").check()
+        self.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", REPOSITORY]).check()
+        self.put_image("golden.raw", self.lab.prepared.boot_disk)
+        self.start()
+
+    def start(self, **environment: str) -> None:
+        """``ggnet up``, until it is ready, which is after its first full look."""
+        self.lab.daemon.start({**SETTINGS, **environment})
+        self._client = None
+
+    def stop(self, signal: str = "TERM") -> None:
+        self.lab.daemon.stop(signal=signal)
+
+    def run(self, command: str | Sequence[str], stdin: str = "", timeout: float = 60) -> Result:
+        """A command of the administrator's on the boot server."""
+        return self.lab.run(command, stdin=stdin, timeout=timeout)
+
+    def read(self, path: str) -> str:
+        return self.run(["cat", path]).check()
+
+    def write(self, path: str, content: str) -> None:
+        self.run(f"cat >{path}", stdin=content).check()
+
+    def put_image(self, name: str, file: Path) -> None:
+        """Replaces a source in the import folder, whole, as a careful person would."""
+        self.run(f"cp --sparse=always {file} {IMPORTS}/.{name} && mv {IMPORTS}/.{name} {IMPORTS}/{name}").check()
+
+    # --- its doors ------------------------------------------------------------------------------------------------
+
+    @property
+    def client(self) -> httpx.Client:
+        if self._client is None:
+            url = f"http://127.0.0.1:{self.lab.port(8080)}"
+            header = {"Authorization": f"Bearer {self.lab.daemon.token}"}
+            self._client = httpx.Client(base_url=url, headers=header, timeout=20, trust_env=False)
+        return self._client
+
+    def ask(self, path: str, **query: str) -> Any:
+        """GET below /api/v1."""
+        answer = self.client.get(f"/api/v1/{path}", params=query)
+        assert answer.status_code == 200, f"GET {path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def plan(self, documents: Iterable[Document]) -> Any:
+        """What the daemon would do with these manifests over the stored ones."""
+        answer = self.client.post("/api/v1/plan", content=text(documents), headers={"Content-Type": "application/yaml"})
+        assert answer.status_code == 200, f"POST plan: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def ggnet(self, *arguments: str, code: int = 0) -> str:
+        """The command, run on this machine as on an operator's desk; what it printed."""
+        url, token = str(self.client.base_url), self.lab.daemon.token
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "GGNET_URL": url, "GGNET_TOKEN": token}
+        command = [sys.executable, "-c", "from api.cli.main import main; raise SystemExit(main())", *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+        said = f"ggnet {' '.join(arguments)} ended with {done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.returncode == code, said
+        return done.stdout + done.stderr
+
+    # --- commits --------------------------------------------------------------------------------------------------
+
+    def commit(self, content: Iterable[Document] | Mapping[str, str], message: str = "change the room") -> str:
+        """Commits exactly these documents (or files, name -> text); the commit's sha."""
+        files = content if isinstance(content, Mapping) else {"room.yaml": text(content)}
+        self.git("fast-import", "--quiet", "--force", "--date-format=now", stdin=commit_stream(files, message))
+        return self.git("rev-parse", "main").strip()
+
+    def git(self, *arguments: str, stdin: str = "") -> str:
+        return self.run(["git", f"--git-dir={REPOSITORY}", *arguments], stdin=stdin).check()
+
+    def revision(self, sha: str) -> Any | None:
+        return next((one for one in self.ask("revisions")["items"] if one["sha"] == sha), None)
+
+    def judged(self, sha: str, seconds: float = 20) -> Any:
+        """The revision, once the daemon has read it."""
+        return until(f"the verdict on {sha[:12]}", lambda: self.revision(sha), seconds)
+
+    def apply(self, documents: Iterable[Document], message: str = "change the room", seconds: float = 60) -> str:
+        """Commits, and waits until the daemon says that the revision has converged."""
+        sha = self.commit(documents, message)
+        found = self.judged(sha)
+        assert found["verdict"] == "accepted", found
+        until(f"{sha[:12]} converges", lambda: "convergedAt" in (self.revision(sha) or {}), seconds)
+        return sha
+
+    def reset(self) -> None:
+        """The bare room: no session, nothing of ours in the kernel, no overlay in the pool."""
+        self.apply(room(), "empty the room")
+        until("the kernel holds no target of ours", lambda: not self.targets())
+        until("the pool holds no overlay", lambda: not self.overlays())
+
+    # --- waiting --------------------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> Any:
+        """An object by Kind/name."""
+        kind, _, name = key.partition("/")
+        return self.ask(f"{kind.lower()}s/{name}")
+
+    def await_phase(self, key: str, *phases: str, seconds: float = 30) -> Any:
+        """The object, once it is in one of these phases."""
+        last: dict[str, Any] = {}
+
+        def looked() -> bool:
+            last.update(self.get(key))
+            return last.get("status", {}).get("phase") in phases
+
+        try:
+            until(f"{key} is {' or '.join(phases)}", looked, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{json.dumps(last, indent=1)}") from None
+        return last
+
+    def ready(self, *machines: str, seconds: float = 30) -> None:
+        for machine in machines:
+            self.await_phase(f"Session/{machine}", "Ready", "Active", seconds=seconds)
+
+    def condition(self, key: str, kind: str) -> Any:
+        """A condition of an object's; an empty one when it has none."""
+        conditions = self.get(key).get("status", {}).get("conditions", [])
+        return next((one for one in conditions if one["type"] == kind), {})
+
+    def events(self, key: str | None = None) -> list[Any]:
+        return list(self.ask("events", **({"object": key} if key else {}))["items"])
+
+    # --- what is really there -------------------------------------------------------------------------------------
+
+    def listing(self, pattern: str) -> list[str]:
+        """Base names of what matches a shell pattern on the boot server."""
+        return sorted(self.run(f'for one in {pattern}; do [ -e "$one" ] && basename "$one"; done; true').check().split())
+
+    def targets(self) -> list[str]:
+        return self.listing(f"{TARGETS}/{PREFIX}:*")
+
+    def backstores(self) -> list[str]:
+        return self.listing(f"{BACKSTORES}/*/ggnet-*")
+
+    def overlays(self) -> list[str]:
+        """Files in the pool that are neither images nor their sources, half-made ones included."""
+        found = self.run(f"find {POOL} -type f ! -path '{IMPORTS}/*' -printf '%f\\n'").check().split()
+        return sorted(name for name in found if "+" in name)
+
+    def scripts(self) -> list[str]:
+        return self.listing(f"{TFTP}/ggnet/machines/*")
+
+    def hosts(self) -> list[str]:
+        """Names of the host declarations in our include."""
+        return sorted(word for line in self.read(INCLUDE).splitlines() for word in line.split()[1:2] if line.strip().startswith("host "))  # fmt: skip  # noqa: E501
+
+    def golden_digests(self) -> str:
+        """What sha256sum says of every imported image."""
+        return self.run(f"find {POOL} -type f -name '*@v*.raw' ! -name '*+*' | sort | xargs sha256sum").check()
+
+
+def commit_stream(files: Mapping[str, str], message: str) -> str:
+    """A commit on main that holds these files and nothing else, for git fast-import."""
+    lines = ["commit refs/heads/main", "committer Ada <ada@lab.example> now", f"data {len(message.encode())}", message]
+    lines.append("deleteall")
+    for name, content in files.items():
+        lines += [f"M 100644 inline {name}", f"data {len(content.encode())}", content]
+    return "\n".join([*lines, ""])
