@@ -122,7 +122,7 @@ def load(kind: "type[Settings]") -> "Settings":
     except ValidationError as error:
         first = error.errors()[0]
         variable = "GGNET_" + "_".join(str(part) for part in first["loc"]).upper().removeprefix("GGNET_")
-        raise Failure(f"{variable}: {first['msg']}", remedy="correct or unset it") from None
+        raise Failure(f"{variable}: {first['msg'].removeprefix('Value error, ')}", remedy="correct or unset it") from None
 
 
 def failure(response: "httpx.Response") -> Failure:
