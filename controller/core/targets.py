@@ -144,9 +144,9 @@ def serves(found: Mapping[str, str], initiator: str, portal: str) -> bool:
         and found.get("backstore/enable") == "1"
         and "backstore" in found
         and found.get("lun/0") == found["backstore"]
-        and acl in found
+        and found.get(acl) == "1"
         and found.get(f"{acl}/lun/0") == "0"
-        and f"portal/{portal}" in found
+        and found.get(f"portal/{portal}") == "1"
     )
 
 

@@ -6,7 +6,7 @@ from tests.lab.documents import ROOM, image, mac, machine, network, room, sessio
 from tests.lab.site import IMPORTS, INCLUDE, POOL, TARGETS, TFTP, Site, backstore, script, target, until
 from tests.lab.witness import Changes, Touched, kernel_tree
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 
 def overlay_of(site: Site, machine: str) -> str:
