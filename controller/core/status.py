@@ -240,8 +240,11 @@ class Teller:
         return self.left.get(key, ())
 
     def _outcomes(self, *keys: str) -> list[Outcome | None]:
-        shared = sorted(self.load.owners) if self.load else ()
-        return [self.outcomes.get(key) for key in (*keys, *shared)]
+        """Of these, then of whatever owns the load of DHCP while that is left."""
+        shared: set[str] = set()
+        if self.load and self.desired.dhcp:
+            shared = {*self.load.owners, *(f"Network/{subnet.name}" for subnet in self.desired.dhcp.subnets)}
+        return [self.outcomes.get(key) for key in (*keys, *sorted(shared - {*keys}))]
 
     def _loading(self, client: Client) -> list[Step]:
         """The load of DHCP that is left, if this machine's part in it is: by its own declaration, or because nobody has
