@@ -176,8 +176,7 @@ class PoolDir:
             if self._complete(action.image, action.version):
                 return self._imported(action, before)
             self._images.mkdir(mode=0o750, exist_ok=True)
-            for half in (final, self._images / _sidecar(name)):
-                files.remove(half)
+            files.remove(self._images / _sidecar(name))  # one that is left alone would vouch for what comes now
             newest = self._newest(action.image)
             with self._temp(final) as (temp, made):
                 method = self._filled(source, made, job)
