@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from controller.adapters import lio_read as read
 from controller.adapters.configfs import ConfigFs
+from controller.adapters.lio_check import Sizes, size_of
 from controller.adapters.lio_read import Place
-from controller.adapters.lio_write import Sizes, Writer, failure, size_of
+from controller.adapters.lio_write import Writer, failure
 from controller.adapters.workers import Job, Stuck, Workers
 from controller.core import names
 from controller.core.names import Site
