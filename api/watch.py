@@ -64,7 +64,7 @@ def _kind(plural: str) -> str:
 async def _stream(door: Door, since: int, kinds: frozenset[str], matches: selectors.Matches) -> AsyncIterator[str]:
     quiet = 0.0
     yield ": watching\n\n"
-    while True:
+    while not door.stopping.is_set():
         entries = await door.store.changes(since)
         for entry in entries:
             since = entry.resource_version
