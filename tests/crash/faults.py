@@ -10,7 +10,7 @@ from controller.ports import EffectFailed, StoreError
 LOOKS = frozenset(
     {"read", "readlink", "list", "stat", "get", "fetch", "versions", "orphans", "next_due", "events", "revisions"}
 )
-_KERNEL = frozenset({"mkdir", "rmdir", "symlink", "unlink", "write"})
+KERNEL = frozenset({"mkdir", "rmdir", "symlink", "unlink", "write"})
 _ERRORS = (errno.EIO, errno.ENOSPC, errno.EBUSY, errno.ETIMEDOUT)
 Fault = Callable[[str, str, object], None]
 
@@ -32,7 +32,7 @@ class Error:
 
     def __call__(self, when: str, call: str, subject: object) -> None:
         text = f"{os.strerror(self.number)} ({when} {call})"
-        if call in _KERNEL:
+        if call in KERNEL:
             raise OSError(self.number, os.strerror(self.number), str(subject))
         if "." in call:
             raise EffectFailed("Injected", text)
