@@ -24,6 +24,7 @@ from controller.adapters.hostwatch import HostWatch
 from controller.adapters.lio import KernelLio
 from controller.adapters.notify import Systemd
 from controller.adapters.pool import PoolDir
+from controller.adapters.simulated.host import simulated
 from controller.adapters.store import SqlStore
 from controller.adapters.tftp import TftpTree
 from controller.ports import Clock, Source, Store
@@ -113,9 +114,7 @@ async def _control(settings: Settings, store: Store, simulate: bool) -> None:
 
 def _host(settings: Settings, simulate: bool) -> Host:
     if simulate:
-        from controller.adapters.simulated import simulated_host
-
-        return simulated_host(settings)
+        return Host(*simulated(settings.names, str(settings.pool)), pool_dir=str(settings.pool), simulated=True)
     return Host(
         lio=KernelLio(KernelConfigFs(settings.configfs), settings.names),
         pool=PoolDir(settings.pool, settings.imports),

@@ -33,7 +33,7 @@ def show(answer: Mapping[str, Any]) -> None:
 
 def _step(number: int, step: Mapping[str, Any]) -> None:
     sign, verb = _VERBS.get(step["action"], ("~", step["action"]))
-    head = f"{number:>3} {paint(sign, _SYMBOL[sign])} {verb} {clean(step['object'])}"
+    head = f"{number:>3} {paint(sign, _SYMBOL[sign])} {verb} {clean(step['subject'])}"
     typer.echo(f"{head}  [{paint(step['effect'])}]  {clean(step['cause'])}")
     for change in step["changes"]:
         before, after = (_value(change[side]) for side in ("before", "after"))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
-import asyncpg
 from sqlalchemy import Connection, Executable, Table, bindparam, event, exc, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
@@ -20,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from controller.adapters.tables import counters
 from controller.ports import StoreError
+from manifests.types import shown
 
 T = TypeVar("T")
 
@@ -30,7 +30,6 @@ _DRIVERS = {
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
-_CONNECT_SECONDS = 5.0
 _STATEMENT_SECONDS = 30
 _BUSY_SECONDS = 10
 BATCH = 1000  # rows a statement: SQLite takes 32,766 parameters, and the event loop breathes in between
@@ -44,17 +43,10 @@ _PRAGMAS = (
     "PRAGMA trusted_schema=OFF",
     "PRAGMA cell_size_check=ON",
 )
-# ProgrammingError and IntegrityError are mistakes of ours and stay what they are.
-_FAILURES = (
-    exc.OperationalError,
-    exc.InterfaceError,
-    exc.InternalError,
-    exc.TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    OSError,
-    TimeoutError,
-)
+# These are ours, and stay what they are.
+_MISTAKES = (exc.ProgrammingError, exc.IntegrityError, exc.DataError, exc.NotSupportedError)
+# What a PostgreSQL URL may say after "?": no secret among them, so the URL can be shown.
+_PARAMETERS = frozenset({"sslmode", "host", "port"})
 
 
 def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -89,14 +81,18 @@ def parse(url: str) -> URL:
         ) from None
     if driver.startswith("sqlite") and parsed.database in (None, "", ":memory:"):
         raise StoreError("the database URL names no file: write sqlite:////var/lib/ggnet/ggnet.db in GGNET_DATABASE_URL")
+    unknown = sorted(parsed.query.keys() - (set() if driver.startswith("sqlite") else _PARAMETERS))
+    if unknown:
+        raise StoreError(f"the database URL has the unknown parameter {shown(unknown[0])}; correct GGNET_DATABASE_URL")
     return parsed.set(drivername=driver)
 
 
 class Database:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, connect_seconds: float = 5.0) -> None:
         """No connection is made yet. StoreError when the URL cannot be used."""
+        self._connect_seconds = connect_seconds
         self._url = parse(url)
-        self.shown = self._url.set(query={}).render_as_string(hide_password=True)
+        self.shown = self._url.render_as_string(hide_password=True)
         self.file = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
         self._engine = self._sqlite() if self.file else self._postgresql()
         self._reader = self._engine.execution_options(
@@ -121,10 +117,13 @@ class Database:
             "statement_timeout": f"{_STATEMENT_SECONDS}s",
             "idle_in_transaction_session_timeout": f"{_STATEMENT_SECONDS}s",  # a dead writer blocks the others no longer
         }
-        arguments |= {"timeout": _CONNECT_SECONDS, "command_timeout": 2 * _STATEMENT_SECONDS, "server_settings": settings}
-        return create_async_engine(
-            url, connect_args=arguments, pool_pre_ping=True, pool_timeout=_CONNECT_SECONDS, pool_use_lifo=True
-        )
+        arguments |= {
+            "timeout": self._connect_seconds,
+            "command_timeout": 2 * _STATEMENT_SECONDS,
+            "server_settings": settings,
+        }
+        # A connection is tried before use, so that a restart of PostgreSQL costs nobody a request.
+        return create_async_engine(url, connect_args=arguments, pool_pre_ping=True, pool_timeout=self._connect_seconds)
 
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """The dialect's own, for ``on_conflict_do_update``."""
@@ -138,14 +137,14 @@ class Database:
             if self.file:
                 verdict = (await conn.exec_driver_sql("PRAGMA quick_check(1)")).scalar_one()
                 if verdict != "ok":
-                    raise StoreError(f"the database {self.file} is damaged ({verdict}); restore it from a backup")
+                    raise StoreError(f"the database {self.file} is damaged ({shown(verdict)}); restore it from a backup")
             else:
                 await conn.exec_driver_sql("SELECT 1")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        with self._named():
-            async with self._reader.connect() as conn, conn.begin():
+        with self._whole(), self._named():
+            async with _connected(self._reader) as conn, conn.begin():
                 yield conn
 
     @asynccontextmanager
@@ -159,21 +158,26 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, dry_run: bool) -> AsyncIterator[AsyncConnection]:
-        with self._named():
-            async with self._writer.connect() as conn, conn.begin() as transaction:
+        with self._whole(), self._named():
+            async with _connected(self._writer) as conn, conn.begin() as transaction:
                 yield conn
                 if dry_run:
                     await transaction.rollback()
+
+    def _whole(self) -> anyio.CancelScope:
+        """A cancelled call into SQLite's thread would leave its transaction, and so its lock, to the garbage collector.
+
+        They are short. PostgreSQL's may hang with the network, and are cancelled by closing the connection.
+        """
+        return anyio.CancelScope(shield=self.file is not None)
 
     @contextmanager
     def _named(self) -> Iterator[None]:
         try:
             yield
-        except _FAILURES as error:
-            raise StoreError(self._explain(error)) from error
-        except exc.DatabaseError as error:
-            if type(error) is not exc.DatabaseError:
-                raise
+        except _MISTAKES:
+            raise
+        except (exc.DBAPIError, exc.TimeoutError, OSError, TimeoutError) as error:
             raise StoreError(self._explain(error)) from error
 
     def _explain(self, error: BaseException) -> str:
@@ -184,6 +188,19 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """To connect takes seconds at most; half done it cannot be cancelled without a mess in the event loop (asyncpg)."""
+    conn = engine.connect()
+    with anyio.CancelScope(shield=True):
+        await conn.start()
+    try:
+        yield conn
+    finally:
+        with anyio.CancelScope(shield=True):
+            await conn.close()
 
 
 def _remedy(reason: str) -> str:

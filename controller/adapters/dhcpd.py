@@ -24,9 +24,9 @@ from controller.core.world import DhcpConfig, DhcpState
 from controller.ports import Clock, EffectFailed, EffectRefused
 
 _NOTHING = render.digest(DhcpConfig())
+_HEAD = 512  # bytes that hold any header
 _MARGIN = 2.0  # seconds that a process must be younger than the file, to have read it for sure
 _SETTLE = 0.3  # seconds that a started dhcpd must stay
-_START = 10.0  # seconds that it may take to be seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,22 @@ class _View:
 
 
 class IscDhcpd:
-    """Answers ``ports.Dhcp``. ``restart`` is a systemd unit, or a command line when it holds a space or a slash."""
+    """Answers ``ports.Dhcp``. ``restart`` is a systemd unit, or a command line when it holds a space or a slash.
+
+    ``patience`` are the seconds that a dhcpd may take, once it was restarted, to be found by its pidfile.
+    """
 
     def __init__(
-        self, site: Site, clock: Clock, *, include: Path, conf: Path, restart: str, pidfile: Path, state_dir: Path
+        self,
+        site: Site,
+        clock: Clock,
+        *,
+        include: Path,
+        conf: Path,
+        restart: str,
+        pidfile: Path,
+        state_dir: Path,
+        patience: float = 10.0,
     ) -> None:
         self._site = site
         self._clock = clock
@@ -64,6 +76,7 @@ class IscDhcpd:
         self._conf = conf
         self._restart = restart
         self._pidfile = pidfile
+        self._patience = patience
         self._record = state_dir / "dhcpd.json"
         self._previous = state_dir / "dhcpd.previous.conf"
         self._candidate = include.with_name(f".{include.name}.candidate")
@@ -132,11 +145,12 @@ class IscDhcpd:
             changed = self._include.lstat().st_ctime
         except FileNotFoundError:
             return replace(view, loaded=self._loaded(view, None, 0))
-        text = data.decode("utf-8", "surrogateescape")
-        header, body = render.split(text)
-        digest = hashlib.sha256(body.encode("utf-8", "surrogateescape")).hexdigest()
+        start = data[:_HEAD].decode("utf-8", "surrogateescape")
+        header, rest = render.split(start)
+        body = memoryview(data)[len(start) - len(rest) :]  # a header is ASCII: one byte a character
+        digest = hashlib.sha256(body).hexdigest()
         if self._parsed[0] != digest:
-            self._parsed = (digest, render.parse_hosts(body))
+            self._parsed = (digest, render.parse_hosts(str(body, "utf-8", "surrogateescape")))
         loaded = self._loaded(view, digest, changed)
         return replace(view, data=data, header=header, file=digest, hosts=self._parsed[1], loaded=loaded)
 
@@ -240,8 +254,8 @@ class IscDhcpd:
         except command.CommandError as error:
             hint = f" (journalctl -u {self._restart})" if argv[0] == "systemctl" else ""
             return f"{error}{hint}"
-        patience = self._clock.monotonic() + _START
-        while self._clock.monotonic() < patience:
+        until = self._clock.monotonic() + self._patience
+        while self._clock.monotonic() < until:
             process = await to_thread.run_sync(dhcpd_record.find, self._pidfile)
             if process is not None and process != before:
                 await self._clock.sleep(_SETTLE)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anyio import to_thread
-from manifests.load import MAX_FILE_BYTES, is_manifest
 
 from controller.adapters.watch import hints
 from controller.ports import Snapshot, SourceError
+from manifests.load import MAX_FILE_BYTES, is_manifest
 
 
 @dataclass(slots=True)

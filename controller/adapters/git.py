@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from manifests.load import MAX_FILE_BYTES, is_manifest
-
 from controller.adapters.command import CommandError, run
 from controller.adapters.watch import hints
 from controller.ports import Snapshot, SourceError
+from manifests.load import MAX_FILE_BYTES, is_manifest
 
 _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",

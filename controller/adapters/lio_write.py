@@ -210,7 +210,6 @@ class Writer:
         fs, lun = self._fs, f"{place.tpg}/lun/lun_0"
         self._make(lun)
         if read.link(fs, lun) is None:
-            self._unmap(place, lun)
             fs.symlink(device, f"{lun}/{place.backstore}")
 
     def _acl(self, place: Place, target: Target, wanted: Mapping[str, str]) -> None:

@@ -66,7 +66,7 @@ def writes(cases: Sequence[Case], index: Index, site: Site, withdrawn: frozenset
             held = case.suspended
             if not held and not case.whole:
                 held = f"its target cannot be read: {case.blind}" if case.blind else case.waits
-            found = index.observed.boot.get(path)
+            found = index.observed.boot.get(path) if path not in withdrawn else None
             change = Change(path, found.sha256[:12] if found else None, sha256(text)[:12])
             yield Step(WriteBootFile(path, text=text), case.owners, case.cause, changes=(change,), held=held)
 
@@ -112,6 +112,6 @@ def _constant(desired: Desired, observed: Observed, digest: str, write: WriteBoo
         return
     subnets = desired.dhcp.subnets if desired.dhcp else ()
     networks = frozenset(f"Network/{s.name}" for s in subnets)
-    cause = "drift" if any(s.settled for s in subnets) else min(networks, default="drift")
+    cause = "drift" if any(s.settled for s in subnets) else min(networks, default="Server/this")
     change = Change(path, found.sha256[:12] if found else None, digest[:12])
     yield Step(write, networks, cause, changes=(change,))

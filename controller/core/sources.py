@@ -7,12 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from manifests.load import Invalid, Problem, load
-from manifests.references import check
-
 from controller.core.prune import guard
 from manifests.kinds import Object
+from manifests.load import Invalid, Problem, load
 from manifests.meta import PRUNE
+from manifests.references import check
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,9 @@ _TPG = {
     "demo_mode_discovery": "0",
     "cache_dynamic_acls": "0",
 }
-_ACL = {"nopin_timeout": "5", "nopin_response_timeout": "10"}
+# iPXE cannot answer a ping: shorter, and a PC that waits at a boot menu would lose its session for a moment. Longer, and
+# a PC without power would be taken for a live one longer than these two together.
+_ACL = {"nopin_timeout": "15", "nopin_response_timeout": "10"}
 _DEVICE = {"emulate_3pc": "0", "emulate_write_cache": "1"}
 
 
@@ -142,9 +144,9 @@ def serves(found: Mapping[str, str], initiator: str, portal: str) -> bool:
         and found.get("backstore/enable") == "1"
         and "backstore" in found
         and found.get("lun/0") == found["backstore"]
-        and acl in found
+        and found.get(acl) == "1"
         and found.get(f"{acl}/lun/0") == "0"
-        and f"portal/{portal}" in found
+        and found.get(f"portal/{portal}") == "1"
     )
 
 

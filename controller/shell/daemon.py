@@ -98,6 +98,7 @@ class Daemon:
         began = self.clock.monotonic()
         with anyio.CancelScope(shield=True):
             report = await self.reconciler.reconcile(keys)
+            self._hinted |= report.again
             await self._answer(claims, report)
             for intake in self._intakes:
                 await intake.arrived(report.settled)

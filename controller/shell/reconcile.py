@@ -4,7 +4,7 @@ A pass is given keys and nothing else. What changed, and how, it finds out by lo
 lost, repeated or wrong hint ends where it would have ended anyway. A pass over no keys in particular is a sweep.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from controller.core.names import OverlayName, Site, parse_script
 from controller.core.plan import plan
 from controller.core.snapshot import dumps
 from controller.core.status import forgettable, statuses
-from controller.core.steps import Done, Outcome, Plan
+from controller.core.steps import Done, ImportImage, Outcome, Plan
 from controller.core.world import Desired, Observed
 from controller.ports import Clock, Fenced, Lease, StatusWrite, Store
 from controller.shell.execute import Result, execute, worst
@@ -29,12 +29,16 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a pass did: its steps, the owners that something stands in the way of, and the keys whose status it looked at."""
+    """What a pass did: its steps, the owners that something stands in the way of, and the keys that have arrived.
+
+    ``again`` are keys that can go on at once: what they waited for was done in this very pass.
+    """
 
     results: tuple[Result, ...] = ()
     troubled: Mapping[str, Outcome] = field(default_factory=dict)
     settled: frozenset[str] = frozenset()
     machines: frozenset[str] = frozenset()
+    again: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -88,9 +92,8 @@ class Reconciler:
             observed = await self._glance(machines)
         left = self.decide(self.index.desired(machines), observed, self.site)
         settled = await self._tell(keys or frozenset(), machines, observed, left, results)
-        return Report(
-            results, {key: out for key, out in worst(results).items() if not isinstance(out, Done)}, settled, machines
-        )
+        troubled = {key: outcome for key, outcome in worst(results).items() if not isinstance(outcome, Done)}
+        return Report(results, troubled, settled, machines, again=_imported(results))
 
     async def _tell_shared(self, observed: Observed, left: Plan, results: tuple[Result, ...]) -> None:
         await self._tell(frozenset(), frozenset(), observed, left, results)
@@ -172,6 +175,15 @@ class Reconciler:
 
 def _differing(one: Mapping[K, V], other: Mapping[K, V]) -> set[K]:
     return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+
+
+def _imported(results: Iterable[Result]) -> frozenset[str]:
+    """The images that are there now: sessions may have waited for them."""
+    return frozenset(
+        f"Image/{result.step.action.image}"
+        for result in results
+        if isinstance(result.step.action, ImportImage) and isinstance(result.outcome, Done)
+    )
 
 
 def _simulated(status: Status) -> Status:

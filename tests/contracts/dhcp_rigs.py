@@ -18,11 +18,11 @@ from typing import Protocol
 from controller.adapters.clock import SystemClock
 from controller.adapters.dhcpd import IscDhcpd
 from controller.adapters.dhcpd_record import find
+from controller.adapters.simulated.services import MemoryDhcp
 from controller.core.names import Site
 from controller.core.render import dhcpd
 from controller.ports import Dhcp
 from manifests.types import Mac
-from tests.fakes_host import MemoryDhcp
 
 SITE = Site(site="lab", server="bs1")
 _numbers = itertools.count()
@@ -59,7 +59,8 @@ class Rig(Protocol):
 
 class MemoryRig:
     def __init__(self, folder: Path) -> None:
-        self.dhcp = self.memory = MemoryDhcp(site=SITE)
+        self.memory = MemoryDhcp(site=SITE)
+        self.dhcp: Dhcp = self.memory
 
     def text(self) -> str | None:
         return self.memory.text
@@ -113,7 +114,7 @@ class IscRig:
         self.log.touch()
         self.administrator()
         self._write_script()
-        self.dhcp = self.server()
+        self.dhcp: Dhcp = self.server()
 
     def server(self) -> IscDhcpd:
         """A new one, that remembers nothing but what lies in the state folder."""
@@ -125,6 +126,7 @@ class IscRig:
             restart=str(self.script),
             pidfile=self.pidfile,
             state_dir=self.state,
+            patience=2,
         )
 
     def _write_script(self, extra: str = "") -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from controller.adapters.simulated.services import MemoryDhcp
 from controller.core.names import dhcp_host
 from controller.core.render import dhcpd
 from controller.core.steps import LoadDhcp
@@ -233,3 +234,15 @@ def test_with_nothing_left_to_answer_nothing_is_answered_and_that_is_the_goal(ri
     assert state.hosts == {}
     load(rig, config(host(3)))
     assert rig.address(mac(3)) == "10.77.0.3"
+
+
+def test_the_stand_in_that_crashes_in_the_middle_of_a_load_has_written_and_not_loaded() -> None:
+    def crash(when: str, call: str, action: object) -> None:
+        if when == "during":
+            raise KeyboardInterrupt
+
+    memory = MemoryDhcp(hook=crash)
+    with pytest.raises(KeyboardInterrupt):
+        anyio.run(memory.load, LoadDhcp(config(host(3)), 1))
+    state = anyio.run(memory.observe)
+    assert (state.file, state.loaded) == (dhcpd.digest(config(host(3))), None)

@@ -125,6 +125,16 @@ async def test_another_disk_another_size_another_mode_replace_the_device(bench: 
     assert await bench.facts(target) == targets.facts(changed)
 
 
+async def test_a_kernel_that_has_not_met_iscsi_yet_holds_no_target_and_takes_one(bench: Bench) -> None:
+    bench.fs.rmdir("iscsi")
+    target = bench.target()
+    state = await bench.lio.observe(None)
+    assert (dict(state.targets), dict(state.unreadable)) == ({}, {})
+    await bench.withdraw(target)
+    await bench.lio.publish(PublishTarget(target))
+    assert await bench.facts(target) == targets.facts(target)
+
+
 async def test_removing_pc1_leaves_pc10(bench: Bench) -> None:
     one, ten = await bench.published("pc1"), await bench.published("pc10")
     kept = tree(bench.fs, f"iscsi/{ten.iqn}") | tree(bench.fs, bench.device(ten))

@@ -5,11 +5,11 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
+from controller.adapters.simulated.services import MemoryTftp
 from controller.adapters.tftp import TftpTree
 from controller.core.names import Site
 from controller.ports import Tftp
 from tests.contracts.dhcp_rigs import wait_until
-from tests.fakes_host import MemoryTftp
 
 SITE = Site(site="lab", server="bs1")
 PROGRAMS = {"undionly.kpxe": b"\x00bios" * 3000, "ipxe.efi": b"MZuefi" * 9000}
@@ -36,7 +36,8 @@ class Rig(Protocol):
 
 class MemoryRig:
     def __init__(self, folder: Path) -> None:
-        self.tftp = self.memory = MemoryTftp(site=SITE, nbps=PROGRAMS)
+        self.memory = MemoryTftp(site=SITE, nbps=PROGRAMS)
+        self.tftp: Tftp = self.memory
 
     def put(self, path: str, data: bytes) -> None:
         self.memory.files[path] = data
@@ -72,7 +73,7 @@ class TreeRig:
         nbps.mkdir()
         for name, data in PROGRAMS.items():
             (nbps / name).write_bytes(data)
-        self.tftp = TftpTree(self.root, nbps, SITE)
+        self.tftp: Tftp = TftpTree(self.root, nbps, SITE)
         pid = os.getpid()
         self.address = f"127.{pid >> 14 & 127 | 64}.{pid >> 7 & 127}.{pid & 127 | 128}"
         self.server: subprocess.Popen[bytes] | None = None

@@ -3,11 +3,10 @@
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
-from controller.core.world import Stamp
 from controller.ports import Fenced, StoreError
 from tests.crash.faults import Crash, Fault, Meter, die
 from tests.crash.oracle import wrong
-from tests.crash.sites import MIB, Pc, site
+from tests.crash.sites import SIZE, Pc, site
 from tests.crash.world import World, settle
 
 Change = Callable[[World], Awaitable[None]]
@@ -22,7 +21,6 @@ class Story:
     before: tuple[tuple[Pc, ...], ...]
     change: Change
     end: tuple[Pc, ...]
-    version: int = 1
 
 
 def to(*pcs: Pc) -> Change:
@@ -33,7 +31,7 @@ def to(*pcs: Pc) -> Change:
 
 
 async def _new_bytes(world: World) -> None:
-    world.pool.sources["demo.raw"] = Stamp(16 * MIB, 2)
+    world.pool.put("demo.raw", b"new " * (SIZE // 4))
     await world.commit(site(PC10))
     await settle(await world.daemon())
     await world.commit(site(PC1, PC10))
@@ -65,6 +63,7 @@ CORE = (
 )
 MORE = (
     Story("swap the cards", (BOTH,), to(*SWAPPED), SWAPPED),
+    Story("restart on new bytes", (BOTH,), _new_bytes, (replace(PC1, version=2), PC10)),
     Story("make it read-only", (BOTH,), to(*READONLY), READONLY),
     Story("stop and keep", (KEPT,), to(replace(KEPT[0], running=False), PC10), (replace(KEPT[0], running=False), PC10)),
     Story("start what was kept", (KEPT, (replace(KEPT[0], running=False), PC10)), to(*KEPT), KEPT),
@@ -114,7 +113,7 @@ async def tell(story: Story, meter: Meter, make: Callable[[], World] = World) ->
     if first.died:
         daemon = await world.daemon()
         await settle(daemon)
-    found = await wrong(world, story.end, story.version)
+    found = await wrong(world, story.end)
     twice = [f"{name} was made {count} times" for name, count in world.pool.made.items() if count > 1]
     return [*found, *twice, *await writes_at_rest(world)]
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from controller.core.names import OVERLAY_FOLDER
-from tests.crash.sites import POOL, SITE
+from tests.crash.sites import SITE
 
 if TYPE_CHECKING:
     from tests.crash.world import World
@@ -95,9 +94,3 @@ class Guard:
             was = old.get(new["type"])
             if was and (was["status"] != new["status"]) != (was["lastTransitionTime"] != new["lastTransitionTime"]):
                 self.broken.append(f"P14: {key} {new['type']}: {was} -> {new}")
-
-
-def overlay_of(file: str) -> str | None:
-    """The name in the pool of an exported file, if it is an overlay."""
-    folder = f"{POOL}/{OVERLAY_FOLDER}/"
-    return file.removeprefix(folder) if file.startswith(folder) else None

@@ -6,14 +6,12 @@ from controller.core.names import OverlayName
 from controller.core.render import dhcpd, ipxe
 from controller.core.targets import difference, facts
 from controller.core.world import Target
-from tests.crash.sites import MIB, POOL, PORTAL, SITE, Pc
+from tests.crash.sites import POOL, PORTAL, SITE, SIZE, Pc
 from tests.crash.world import World, overlays
 
 
-async def wrong(
-    world: World, pcs: Iterable[Pc], version: int = 1, *, orphans: frozenset[str] = frozenset(), ready: bool = True
-) -> list[str]:
-    """``version`` is that of every image. Machines in ``orphans`` are looked away from."""
+async def wrong(world: World, pcs: Iterable[Pc], *, orphans: frozenset[str] = frozenset(), ready: bool = True) -> list[str]:
+    """Machines in ``orphans`` are looked away from."""
     pcs = tuple(pcs)
     found = [*world.guard.broken]
     seen = await world.lio(world.kernel).observe(None)
@@ -27,7 +25,7 @@ async def wrong(
     for pc in pcs:
         own = left.pop(pc.name, [])
         if pc.running:
-            found += _serves(pc, own, version, exported.pop(SITE.target(pc.name), {}), scripts.pop(pc.script, None))
+            found += _serves(pc, own, exported.pop(SITE.target(pc.name), {}), scripts.pop(pc.script, None))
         if pc.persistence != "keep" and len(own) > (pc.running and pc.persistence == "ephemeral"):
             found.append(f"{pc.name} has {len(own)} overlays: {[str(name) for name in own]}")
     found += [f"{iqn} is left over" for iqn in exported]
@@ -36,15 +34,15 @@ async def wrong(
     return [*found, *_dhcp(world, pcs), *(await _unready(world, pcs) if ready else ())]
 
 
-def _serves(pc: Pc, own: list[OverlayName], version: int, exported: dict[str, str], script: bytes | None) -> list[str]:
+def _serves(pc: Pc, own: list[OverlayName], exported: dict[str, str], script: bytes | None) -> list[str]:
     readonly = pc.persistence == "readonly"
-    mine = [name for name in own if (name.image, name.version) == (pc.image, version)]
+    mine = [name for name in own if (name.image, name.version) == (pc.image, pc.version)]
     if not readonly and len(mine) != 1:
         return [f"{pc.name} has {len(mine)} overlays of its own"]
-    path = f"images/{pc.image}@v{version}.raw" if readonly else f"overlays/{mine[0]}"
+    path = f"images/{pc.image}@v{pc.version}.raw" if readonly else f"overlays/{mine[0]}"
     iqn, initiator, backing = SITE.target(pc.name), SITE.initiator(pc.name), f"{POOL}/{path}"
     serial, backstore = SITE.serial(pc.name), f"ggnet-{pc.name}-os"
-    target = Target(iqn, pc.name, backstore, serial, backing, 16 * MIB, initiator, PORTAL, readonly)
+    target = Target(iqn, pc.name, backstore, serial, backing, SIZE, initiator, PORTAL, readonly)
     found = [f"{iqn}: {change}" for change in difference(facts(target), exported)]
     if script != ipxe.machine_script(SITE, pc.name, initiator, PORTAL, iqn).encode():
         found.append(f"{pc.name} has no right boot script")

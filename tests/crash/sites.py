@@ -9,7 +9,7 @@ from manifests.kinds import KINDS, Object
 SITE = Site("iqn.2026-01.internal.ggnet", "lab", "s1")
 PORTAL = "10.77.0.1:3260"
 POOL = "/pool"
-MIB = 1 << 20
+SIZE = 4096
 SOURCE = "git:site"
 
 
@@ -17,11 +17,12 @@ SOURCE = "git:site"
 class Pc:
     """One machine with its session; ``number`` gives it its name and address, ``card`` another MAC than its own.
 
-    ``ours`` and ``session`` are the annotations of the Machine and of the Session, without ``ggnet/``.
+    ``machine`` and ``session`` are the annotations of the two, without ``ggnet/``; ``version`` is what must be served.
     """
 
     number: int
     image: str = "demo"
+    version: int = 1
     running: bool = True
     persistence: str = "ephemeral"
     card: int = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 from controller.core.world import DhcpState, Golden
 from controller.ports import LioState, PoolView, TftpState
@@ -22,7 +23,7 @@ class Memory:
 
 @dataclass
 class StaleWorld(World):
-    """``old`` replaces what is seen of one ``part``: lio, pool, tftp or dhcp; ``remembered`` are the times to choose from."""
+    """``old`` replaces what is seen of one ``part`` (lio, pool, tftp or dhcp), ``remembered`` is what there is of old."""
 
     part: str = ""
     old: Memory | None = None
@@ -57,10 +58,10 @@ class StaleWorld(World):
 class Passed:
     """Everything but looking goes to the real one."""
 
-    real: object
+    real: Any
     world: StaleWorld
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
 
 
@@ -68,13 +69,13 @@ class _Lio(Passed):
     async def observe(self, iqns: Collection[Iqn] | None) -> LioState:
         old = self.world.memory("lio")
         if old is None:
-            return await self.real.observe(iqns)  # type: ignore[attr-defined, no-any-return]
+            return cast(LioState, await self.real.observe(iqns))
         return replace(old.lio, targets={iqn: s for iqn, s in old.lio.targets.items() if iqns is None or iqn in iqns})
 
 
 class _Pool(Passed):
     async def observe(self, images: Collection[Golden]) -> PoolView:
-        now: PoolView = await self.real.observe(images)  # type: ignore[attr-defined]
+        now: PoolView = await self.real.observe(images)
         old = self.world.memory("pool")
         return now if old is None else replace(now, state=replace(old.pool.state, sources=now.state.sources))
 
@@ -83,11 +84,11 @@ class _Tftp(Passed):
     async def observe(self, paths: Collection[str] | None) -> TftpState:
         old = self.world.memory("tftp")
         if old is None:
-            return await self.real.observe(paths)  # type: ignore[attr-defined, no-any-return]
+            return cast(TftpState, await self.real.observe(paths))
         return replace(old.tftp, files={path: s for path, s in old.tftp.files.items() if paths is None or path in paths})
 
 
 class _Dhcp(Passed):
     async def observe(self) -> DhcpState:
         old = self.world.memory("dhcp")
-        return await self.real.observe() if old is None else old.dhcp  # type: ignore[attr-defined, no-any-return]
+        return cast(DhcpState, await self.real.observe()) if old is None else old.dhcp

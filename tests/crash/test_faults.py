@@ -63,7 +63,9 @@ def test_an_old_view_of_a_part_of_the_host_costs_nothing_newer_and_is_got_over(s
         world.old = None
         await settle(daemon)
         twice = [f"{name} was made again" for name, count in world.pool.made.items() if count > 1]
-        return [*await wrong(world, story.end), *twice, *await writes_at_rest(world)]
+        found = [*await wrong(world, story.end), *twice, *await writes_at_rest(world)]
+        # A script that is not seen cannot be taken away before its target is.
+        return [what for what in found if part != "tftp" or not what.startswith("P9")]
 
     for time in range(len(story.before) + 1):
         assert anyio.run(tell, time) == []
@@ -82,9 +84,9 @@ def test_a_change_that_arrives_at_any_fifth_moment_of_a_pass_is_done_without_ano
 
         meter.fault = commit
         daemon = await world.daemon(meter)
-        await _claimed(daemon, first=True)
+        again = await _claimed(daemon, None)
         for _ in range(6):
-            await _claimed(daemon)
+            again = await _claimed(daemon, again)
         return await wrong(world, last if meter.at else story.end)
 
     async def all_of_them() -> list[str]:
@@ -97,11 +99,14 @@ def test_a_change_that_arrives_at_any_fifth_moment_of_a_pass_is_done_without_ano
     assert anyio.run(all_of_them) == []
 
 
-async def _claimed(daemon: Reconciler, *, first: bool = False) -> None:
+async def _claimed(daemon: Reconciler, again: frozenset[str] | None) -> frozenset[str]:
+    """A pass over what is dirty and what can go on; None: over everything."""
     claims = await daemon.store.claim(daemon.clock.now(), 100)
-    if first or claims:
-        await daemon.reconcile(None if first else frozenset(claim.key for claim in claims))
-        await daemon.store.done(claims)
+    if again is not None and not claims and not again:
+        return frozenset()
+    report = await daemon.reconcile(None if again is None else again | {claim.key for claim in claims})
+    await daemon.store.done(claims)
+    return report.again
 
 
 def _now(work: object) -> None:

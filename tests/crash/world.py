@@ -12,21 +12,21 @@ from typing import TypeVar
 
 from controller.adapters.configfs import ConfigFs
 from controller.adapters.lio import KernelLio
+from controller.adapters.simulated.configfs import FakeConfigFs
+from controller.adapters.simulated.pool import MemoryPool
+from controller.adapters.simulated.services import MemoryDhcp, MemoryTftp
 from controller.adapters.workers import Job, Workers
-from controller.core.names import OverlayName, Site, parse_golden
+from controller.core.names import OverlayName, Site
 from controller.core.plan import plan
 from controller.core.steps import Plan
-from controller.core.world import Desired, Observed, OverlayFile, Stamp
+from controller.core.world import Desired, Observed
 from controller.ports import Lease, StatusWrite, Store
 from controller.shell.observe import Host
 from controller.shell.reconcile import Reconciler, Report
 from manifests.kinds import Object
 from tests.crash.faults import LOOKS, Fault
-from tests.crash.guard import Guard, overlay_of
-from tests.crash.sites import MIB, POOL, SITE, SOURCE, Pc
-from tests.fake_configfs import FakeConfigFs
-from tests.fakes_host import MemoryDhcp, MemoryTftp
-from tests.fakes_pool import MemoryPool
+from tests.crash.guard import Guard
+from tests.crash.sites import POOL, SITE, SIZE, SOURCE, Pc
 from tests.fakes_store import MemoryStore
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ class World:
     def __post_init__(self) -> None:
         self.kernel = FakeConfigFs(create_file=lambda path: None)
         for name in ("demo", "other"):
-            self.pool.sources[f"{name}.raw"] = Stamp(16 * MIB, 1)
+            self.pool.put(f"{name}.raw", bytes([len(name)]) * SIZE)
         self.move_in()
         self.guard = Guard(self)
         self.guard.start()
@@ -124,7 +124,7 @@ class World:
             "pxelinux.0": b"\x7fPXE",
             _HER_SCRIPT: b"#!ipxe\nsanboot iscsi:10.9.9.9::3260:0:iqn.2003-01.x:y\n",
         }
-        self.pool.overlays["holiday.raw"] = OverlayFile(7, "copy")
+        self.pool.overlays["holiday.raw"] = bytearray(b"sea")
         self.dhcp.administrator = frozenset({"printer"})
 
     def move_in_again(self) -> None:
@@ -146,7 +146,7 @@ class World:
             "backstore": self.kernel.below("core/fileio_0"),
             "program": self.tftp.files.get("pxelinux.0"),
             "script": self.tftp.files.get(_HER_SCRIPT),
-            "file in the pool": self.pool.overlays.get("holiday.raw"),
+            "file in the pool": bytes(self.pool.overlays.get("holiday.raw", b"")),
         }
 
     def hook(self, when: str, call: str, subject: object) -> None:
@@ -168,7 +168,7 @@ class World:
         return Host(self.lio(self.kernel), self.pool, self.tftp, self.dhcp, POOL)
 
     def lio(self, fs: ConfigFs) -> KernelLio:
-        return KernelLio(fs, SITE, sizes=self.size, workers=InLine())
+        return KernelLio(fs, SITE, sizes=self.pool.size_of, workers=InLine())
 
     def decide(self) -> Decide:
         return plan
@@ -181,18 +181,9 @@ class World:
         store: Store = WatchedStore(self.store, self)  # type: ignore[assignment]
         return Reconciler(store, self.host(), SITE, self.clock, lease, self.decide())
 
-    def size(self, path: str) -> int:
-        """Of a file in the pool, as the kernel would find it."""
-        name, golden = overlay_of(path), parse_golden(path.rpartition("/")[2])
-        if name in self.pool.overlays:
-            return self.pool.overlays[name].size
-        if name is None and golden and golden[1] in self.pool.images.get(golden[0], {}):
-            return self.pool.images[golden[0]][golden[1]].size
-        raise FileNotFoundError(2, "No such file", path)
-
     def holds(self, path: str) -> bool:
         try:
-            return self.size(path) > 0
+            return self.pool.size_of(path) > 0
         except FileNotFoundError:
             return False
 

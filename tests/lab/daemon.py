@@ -37,7 +37,7 @@ class Daemon:
         command.write_text(_COMMAND)
         command.chmod(0o755)
 
-    def start(self, env: Mapping[str, str] | None = None, *, timeout: float = 60) -> None:
+    def start(self, env: Mapping[str, str] | None = None, *, timeout: float = 180) -> None:
         """Starts it and waits until it is ready. ``env`` stays for its commands and later starts. AssertionError."""
         self.settings |= env or {}
         started = self._guest.run("/lab/io/ggnet up >>/lab/io/ggnet.log 2>&1 </dev/null & echo $!", env=self.settings)

@@ -10,13 +10,13 @@ import pytest
 
 from controller.adapters.configfs import KernelConfigFs
 from controller.adapters.lio import KernelLio
+from controller.adapters.simulated.configfs import FakeConfigFs
 from controller.adapters.workers import Workers
 from controller.core import targets
 from controller.core.steps import PublishTarget, WithdrawTarget
 from controller.core.world import Login
 from controller.ports import EffectFailed, EffectRefused
 from tests.contracts.lio_bench import SITE, Bench, bench_on
-from tests.fake_configfs import FakeConfigFs
 
 pytestmark = pytest.mark.anyio
 

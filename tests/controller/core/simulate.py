@@ -13,11 +13,15 @@ from typing import TypeVar
 from controller.core import names
 from controller.core.render import dhcpd
 from controller.core.steps import (
+    Blocked,
     CreateOverlay,
     DeleteBootFile,
     DeleteOverlay,
+    Done,
+    Failed,
     ImportImage,
     LoadDhcp,
+    Outcome,
     Plan,
     PublishTarget,
     Step,
@@ -52,6 +56,20 @@ def apply(plan: Plan, world: World, after: Callable[[World, Step], None] = lambd
         world = do(step, world)
         after(world, step)
     return world
+
+
+def run(plan: Plan, world: World, breaks: Callable[[Step], bool]) -> tuple[World, dict[str, Outcome]]:
+    """As the shell does it: what ``breaks`` blocks what comes after it for its owners. The worst by owner."""
+    outcomes: dict[str, Outcome] = {}
+    for step in plan.due:
+        bad = sorted(owner for owner in step.owners if not isinstance(outcomes.get(owner, Done()), Done))
+        outcome: Outcome = Blocked(bad[0]) if bad else Failed("Broken", "it broke") if breaks(step) else Done()
+        if isinstance(outcome, Done):
+            world = do(step, world)
+        for owner in step.owners:
+            if isinstance(outcomes.get(owner, Done()), Done):
+                outcomes[owner] = outcome
+    return world, outcomes
 
 
 def do(step: Step, world: World) -> World:

@@ -86,6 +86,7 @@ named:
 alive:
     mov $18, %cx
 tick:
+    sti                             /* iPXE's INT 13h comes back with interrupts off */
     hlt
     loop tick
     mov $0x42, %ah
@@ -133,5 +134,5 @@ marker: .ascii "\r\n"
 was:    .asciz "\r\nNOTE-WAS "
 is:     .asciz "\r\nNOTE-IS "
 error:  .ascii "\r\nNOTE-ERROR"
-end:    .asciz "\r\nALIVE ..................................\r\n"   /* SeaBIOS holds the last 16 characters back */
+end:    .asciz "\r\n"
         .org 440

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
+
 from controller.adapters.configfs import KernelConfigFs
 from controller.adapters.lio import KernelLio
-
 from controller.core.names import Site, backstore
 from controller.core.steps import PublishTarget, WithdrawTarget
 from controller.core.world import Target

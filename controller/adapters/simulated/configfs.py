@@ -15,6 +15,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_FABRIC = re.compile(r"iscsi")
 _HBA = re.compile(r"core/(fileio|iblock|rd_mcp|pscsi|user)_\d+")
 _DEVICE = re.compile(r"core/\w+_\d+/[^/]+")
 _TARGET = re.compile(r"iscsi/[^/]+")
@@ -26,6 +27,7 @@ _PORTAL = re.compile(r"iscsi/[^/]+/tpgt_\d+/np/[^/]+")
 _ATTRIB = re.compile(r".*/attrib/[^/]+")
 
 _FILES: tuple[tuple[re.Pattern[str], Mapping[str, str]], ...] = (
+    (_FABRIC, {"lio_version": "v4.1.0", "cpus_allowed_list": "", "discovery_auth/enforce_discovery_auth": "0"}),
     (_HBA, {"hba_info": "HBA Index: 1 plugin: fileio version: v5.0", "hba_mode": "0"}),
     (
         _DEVICE,
@@ -92,10 +94,9 @@ class FakeConfigFs:
         self._configured: dict[str, dict[str, str]] = {}
         self._sessions: dict[str, str] = {}  # an ACL's folder -> the text of its info
         self._broken: set[str] = set()
-        for folder in ("core/alua", "iscsi/discovery_auth"):
-            self._add_folder(folder)
-        for file in ("version", "iscsi/lio_version", "iscsi/cpus_allowed_list"):
-            self._add_file(file, "")
+        self._add_folder("core/alua")
+        self._add_file("version", "")
+        self._mkdir("iscsi")
 
     # --- what tests do to it --------------------------------------------------------------------------------
 
@@ -221,7 +222,7 @@ class FakeConfigFs:
             raise _answer(errno.EEXIST, path)
         if parent not in self._tree:
             raise _answer(errno.ENOENT, path)
-        shapes = (_HBA, _DEVICE, _TARGET, _TPG, _LUN, _ACL, _MAPPED, _PORTAL)
+        shapes = (_FABRIC, _HBA, _DEVICE, _TARGET, _TPG, _LUN, _ACL, _MAPPED, _PORTAL)
         if not any(shape.fullmatch(path) for shape in shapes) or (_PORTAL.fullmatch(path) and not self._bindable(name)):
             raise _answer(errno.EINVAL, path)
         self._made.add(path)

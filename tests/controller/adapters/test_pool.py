@@ -1,0 +1,367 @@
+"""What a pool in a folder does where real files can go wrong: crashes, full disks, links, sources that change."""
+
+import errno
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from controller.adapters import pool_copy, pool_source
+from controller.adapters.pool import PoolDir
+from controller.core.steps import CreateOverlay, DeleteOverlay, ImportImage
+from controller.core.world import Golden
+from controller.ports import EffectFailed, EffectRefused
+from tests.contracts.pool_bench import disk, mounted, overlay_name, why_no_mount
+
+pytestmark = pytest.mark.anyio
+WIN = Golden("win11", "win11.raw")
+IMPORT = ImportImage("win11", 1, "win11.raw")
+MOUNTS = pytest.mark.skipif(why_no_mount() is not None, reason=str(why_no_mount()))
+
+
+class Pool:
+    """A pool in a folder, and the folders themselves."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.imports = root, root / "imports"
+        self.images, self.overlays = root / "images", root / "overlays"
+        self.imports.mkdir(parents=True)
+        self.dir = PoolDir(root, self.imports, reserve=0.0)
+
+    def put(self, content: bytes, name: str = "win11.raw") -> Path:
+        path = self.imports / name
+        path.write_bytes(content)
+        return path
+
+    def hidden(self) -> list[str]:
+        return [path.name for folder in (self.images, self.overlays) for path in folder.glob(".*")]
+
+    async def source(self, golden: Golden = WIN) -> str:
+        found = (await self.dir.observe([golden])).state.sources[golden.name]
+        return str(found.problem) if found.stamp is None else "usable"
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Pool:
+    return Pool(tmp_path / "pool")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Pool]:
+    """Two megabytes in all, and no look ahead at how full it will be: another program may fill it at any moment."""
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=2m", "tmpfs") as place:
+        made = Pool(place / "pool")
+        made.dir = PoolDir(made.root, made.imports, reserve=-1.0)
+        yield made
+
+
+async def test_a_pool_that_is_not_there_is_not_an_empty_one(tmp_path: Path) -> None:
+    view = await PoolDir(tmp_path / "gone", tmp_path).observe([])
+    assert view.unreadable == {"pool": f"the pool {tmp_path / 'gone'} is not there: make or mount that folder"}
+
+
+async def test_golden_files_and_their_sidecars_may_be_read_and_not_written(pool: Pool) -> None:
+    pool.put(disk(1))
+    await pool.dir.import_image(IMPORT)
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in pool.images.iterdir()} == {
+        "win11@v1.raw": "0o440",
+        "win11@v1.json": "0o440",
+    }
+
+
+async def test_holes_and_runs_of_zeros_take_no_space(pool: Pool) -> None:
+    with pool.put(b"").open("r+b") as file:
+        file.truncate(64 << 20)
+        file.seek(32 << 20)
+        file.write(b"x" * 4096 + bytes(8 << 20))
+    await pool.dir.import_image(IMPORT)
+    await pool.dir.create_overlay(CreateOverlay(overlay_name(), 64 << 20))
+    assert (pool.images / "win11@v1.raw").stat().st_blocks * 512 < 3 << 20
+    assert (pool.overlays / str(overlay_name())).stat().st_blocks * 512 < 3 << 20
+
+
+# --- crashes ------------------------------------------------------------------------------------------------
+
+
+async def test_a_version_without_its_sidecar_is_not_seen_and_made_anew(pool: Pool) -> None:
+    pool.put(disk(1))
+    pool.images.mkdir()
+    (pool.images / "win11@v1.raw").write_bytes(b"half")
+    assert dict((await pool.dir.observe([])).state.images) == {}
+    await pool.dir.import_image(IMPORT)
+    assert (pool.images / "win11@v1.raw").read_bytes() == disk(1)
+
+
+async def test_a_sidecar_without_its_version_is_not_seen_and_made_anew(pool: Pool) -> None:
+    pool.put(disk(1))
+    await pool.dir.import_image(IMPORT)
+    (pool.images / "win11@v1.raw").unlink()
+    assert dict((await pool.dir.observe([])).state.images) == {}
+    await pool.dir.import_image(IMPORT)
+    assert (pool.images / "win11@v1.raw").read_bytes() == disk(1)
+
+
+@pytest.mark.parametrize("damage", ["not json", "{}", "[]", '{"sha256": "x", "size": 1, "source": {}}'])
+async def test_a_damaged_sidecar_hides_nothing_and_nothing_is_replaced(pool: Pool, damage: str) -> None:
+    pool.put(disk(1))
+    await pool.dir.import_image(IMPORT)
+    sidecar = pool.images / "win11@v1.json"
+    sidecar.chmod(0o600)
+    sidecar.write_text(damage)
+    view = await pool.dir.observe([])
+    assert "win11@v1.raw" in view.unreadable["win11"]
+    with pytest.raises(EffectRefused) as refusal:
+        await pool.dir.import_image(IMPORT)
+    assert refusal.value.reason == "VersionUnreadable"
+    assert (pool.images / "win11@v1.raw").read_bytes() == disk(1)
+
+
+async def test_a_golden_file_of_another_size_than_its_sidecar_tells_is_unreadable(pool: Pool) -> None:
+    pool.put(disk(1))
+    await pool.dir.import_image(IMPORT)
+    os.truncate(pool.images / "win11@v1.raw", 512)
+    assert "win11" in (await pool.dir.observe([])).unreadable
+
+
+async def test_what_a_crash_left_half_made_is_swept_by_the_next_process_and_nothing_else_is(pool: Pool) -> None:
+    pool.put(disk(1))
+    await pool.dir.import_image(IMPORT)
+    pool.overlays.mkdir()
+    strangers = [pool.overlays / "notes.txt", pool.images / ".hidden", pool.images / "other.tmp"]
+    left = [pool.images / ".win11@v2.raw.0123456789ab.tmp", pool.overlays / ".pc07.os.0123456789ab.tmp"]
+    for path in strangers + left:
+        path.write_text("x")
+    await PoolDir(pool.root, pool.imports, reserve=0.0).delete_overlay(DeleteOverlay(overlay_name()))
+    assert [path for path in left if path.exists()] == []
+    assert [path for path in strangers if not path.exists()] == []
+
+
+async def test_a_cancelled_import_stops_and_leaves_nothing(pool: Pool) -> None:
+    with pool.put(b"").open("r+b") as file:
+        file.truncate(1 << 40)  # as zeros, this hashes for many minutes
+    with anyio.move_on_after(0.3) as scope:
+        await pool.dir.import_image(IMPORT)
+    assert scope.cancelled_caught
+    pool.put(disk(1))
+    assert await eventually(lambda: pool.dir.import_image(IMPORT)) in ("copy", "reflink")
+    assert pool.hidden() == []
+
+
+async def eventually(act: Callable[[], Awaitable[str]]) -> str:
+    """Once the thread that was left behind has noticed."""
+    for _ in range(500):
+        try:
+            return await act()
+        except EffectFailed as failed:
+            if failed.reason != "Busy":
+                raise
+            await anyio.sleep(0.01)
+    raise TimeoutError
+
+
+@pytest.fixture
+def copying(tmp_path: Path) -> Iterator[Pool]:
+    """Where no blocks can be shared, so that an import takes its time."""
+    with mounted(tmp_path / "copying", "-t", "tmpfs", "-o", "size=64m", "tmpfs") as place:
+        yield Pool(place / "pool")
+
+
+@MOUNTS
+async def test_a_source_that_changes_under_the_copy_is_not_imported(copying: Pool) -> None:
+    pool = copying
+    path = pool.put(disk(1) * 100)
+    stop = threading.Event()
+
+    def scribble() -> None:
+        while not stop.is_set():
+            with path.open("r+b") as file:
+                file.write(os.urandom(512))
+
+    writer = threading.Thread(target=scribble)
+    writer.start()
+    try:
+        with pytest.raises(EffectFailed) as failed:
+            await pool.dir.import_image(IMPORT)
+    finally:
+        stop.set()
+        writer.join()
+    assert failed.value.reason == "SourceChanged"
+    assert list(pool.images.iterdir()) == []
+
+
+# --- space --------------------------------------------------------------------------------------------------
+
+
+@MOUNTS
+async def test_a_full_pool_says_so_and_is_left_as_it_was(small: Pool) -> None:
+    (small.root / "filler").write_bytes(bytes(1 << 20))
+    small.put(os.urandom(700 << 10))
+    with pytest.raises(EffectFailed) as failed:
+        await small.dir.import_image(IMPORT)
+    assert failed.value.reason == "PoolFull"
+    assert list(small.images.iterdir()) == []
+
+
+@MOUNTS
+async def test_a_sidecar_whose_version_is_lost_vouches_for_no_other(small: Pool) -> None:
+    small.put(disk(1))
+    await small.dir.import_image(IMPORT)
+    (small.images / "win11@v1.raw").unlink()
+    small.put(os.urandom(1200 << 10))
+    with pytest.raises(EffectFailed):
+        await small.dir.import_image(IMPORT)
+    assert list(small.images.iterdir()) == []
+
+
+@MOUNTS
+async def test_a_full_pool_makes_no_half_overlay(small: Pool) -> None:
+    small.put(os.urandom(600 << 10))
+    await small.dir.import_image(IMPORT)
+    (small.root / "filler").write_bytes(bytes(700 << 10))
+    with pytest.raises(EffectFailed) as failed:
+        await small.dir.create_overlay(CreateOverlay(overlay_name(), 600 << 10))
+    assert failed.value.reason == "PoolFull"
+    assert list(small.overlays.iterdir()) == []
+
+
+@MOUNTS
+async def test_no_session_is_begun_that_would_eat_into_the_reserve(small: Pool) -> None:
+    small.put(os.urandom(600 << 10))
+    await small.dir.import_image(IMPORT)
+    careful = PoolDir(small.root, small.imports)
+    (small.imports / "win11.raw").unlink()
+    await careful.create_overlay(CreateOverlay(overlay_name("pc1"), 600 << 10))
+    with pytest.raises(EffectRefused) as refusal:
+        await careful.create_overlay(CreateOverlay(overlay_name("pc2"), 600 << 10))
+    assert refusal.value.reason == "PoolReserve"
+    assert "15%" in str(refusal.value)
+    assert [path.name for path in small.overlays.iterdir()] == [str(overlay_name("pc1"))]
+
+
+# --- links and other files ----------------------------------------------------------------------------------
+
+
+def _folder(pool: Pool) -> None:
+    (pool.imports / "win11.raw").mkdir()
+
+
+def _link(pool: Pool) -> None:
+    (pool.imports / "win11.raw").symlink_to("/etc/shadow")
+
+
+def _fifo(pool: Pool) -> None:
+    os.mkfifo(pool.imports / "win11.raw")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"), [(_folder, "is a folder"), (_link, "symbolic link"), (_fifo, "is not a plain file")]
+)
+async def test_a_source_that_is_no_plain_file_is_refused(pool: Pool, make: Callable[[Pool], None], words: str) -> None:
+    make(pool)
+    assert words in await pool.source()
+    with pytest.raises(EffectRefused, match=words):
+        await pool.dir.import_image(IMPORT)
+
+
+async def test_a_linked_folder_on_the_way_to_a_source_is_refused(pool: Pool, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "win11.raw").write_bytes(disk(1))
+    (pool.imports / "sub").symlink_to(tmp_path / "elsewhere")
+    assert "symbolic link" in await pool.source(Golden("win11", "sub/win11.raw"))
+    (pool.imports / "sub").unlink()
+    (pool.imports / "sub").mkdir()
+    (pool.imports / "sub" / "win11.raw").write_bytes(disk(1))
+    assert await pool.source(Golden("win11", "sub/win11.raw")) == "usable"
+
+
+@pytest.mark.parametrize("source", ["../pool/x", "/etc/passwd", "a//b", ".", "", "a/../b", "a\0b"])
+async def test_a_source_outside_the_import_folder_is_refused(pool: Pool, source: str) -> None:
+    assert "plain relative path" in await pool.source(Golden("win11", source))
+
+
+HEADERS = [b"QFI\xfb", b"conectix", b"vhdxfile", b"KDMV", b"# Disk DescriptorFile\nversion=1", b"COWD", b"<<< Oracle VM"]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+async def test_another_format_that_calls_itself_raw_is_told_how_to_convert(pool: Pool, header: bytes) -> None:
+    pool.put(header.ljust(1024, b"\0"))
+    assert "qemu-img convert -O raw win11.raw" in await pool.source()
+    with pytest.raises(EffectRefused) as refusal:
+        await pool.dir.import_image(IMPORT)
+    assert refusal.value.reason == "SourceNotRaw"
+
+
+async def test_a_fixed_vhd_is_known_by_its_last_sector(pool: Pool) -> None:
+    pool.put(bytes(4096) + b"conectix".ljust(512, b"\0"))
+    assert "is a VHD image" in await pool.source()
+
+
+async def test_a_raw_file_that_is_declared_as_something_else_is_told_to_be_converted(pool: Pool) -> None:
+    pool.put(disk(1))
+    assert "vmdk image" in await pool.source(Golden("win11", "win11.raw", "vmdk"))
+
+
+async def test_links_in_the_pool_are_not_followed(pool: Pool, tmp_path: Path) -> None:
+    pool.put(disk(1))
+    await pool.dir.import_image(IMPORT)
+    (tmp_path / "secret").write_bytes(disk(2))
+    golden = pool.images / "win11@v1.raw"
+    golden.unlink()
+    golden.symlink_to(tmp_path / "secret")
+    pool.overlays.mkdir()
+    overlay = pool.overlays / str(overlay_name())
+    overlay.symlink_to(tmp_path / "secret")
+    view = await pool.dir.observe([])
+    assert set(view.unreadable) == {"win11", overlay.name}
+    with pytest.raises(EffectFailed):
+        await pool.dir.create_overlay(CreateOverlay(overlay_name("pc8"), len(disk(1))))
+    with pytest.raises(EffectRefused):
+        await pool.dir.create_overlay(CreateOverlay(overlay_name(), len(disk(1))))
+    await pool.dir.delete_overlay(DeleteOverlay(overlay_name()))
+    assert not overlay.is_symlink()
+    assert (tmp_path / "secret").read_bytes() == disk(2)
+
+
+# --- parts --------------------------------------------------------------------------------------------------
+
+
+def test_the_sidecar_is_plain_json(pool: Pool) -> None:
+    source = pool.put(disk(1))
+    anyio.run(pool.dir.import_image, IMPORT)
+    told = json.loads((pool.images / "win11@v1.json").read_text())
+    assert told["source"] == {"size": len(disk(1)), "mtime_ns": source.stat().st_mtime_ns}
+
+
+@pytest.mark.parametrize("content", [b"x", bytes(3 << 20), b"a" * (1 << 20) + bytes(1 << 20) + b"b", bytes(100) + b"z"])
+def test_a_copy_and_its_digest_are_right_for_any_pattern_of_zeros(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "from").write_bytes(content)
+    with (tmp_path / "from").open("rb") as source, (tmp_path / "to").open("w+b") as made:
+        pool_copy.copy(source.fileno(), made.fileno(), lambda call: None)
+        assert pool_copy.digest(made.fileno(), lambda call: None) == hashlib.sha256(content).hexdigest()
+    assert (tmp_path / "to").read_bytes() == content
+
+
+def test_a_source_path_is_walked_without_leaving_descriptors_open(pool: Pool) -> None:
+    (pool.imports / "a" / "b").mkdir(parents=True)
+    pool.put(disk(1), "a/b/x.raw")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pool_source.opened(pool.imports, "a/b/x.raw") as fd:
+        assert pool_source.stamp(fd).size == len(disk(1))
+    for bad in ("a/b/none", "a/none/x", "a/b", "a/b/x.raw/y"):
+        with pytest.raises(pool_source.SourceProblem), pool_source.opened(pool.imports, bad):
+            pass
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_an_answer_of_the_disk_is_told_with_its_name(pool: Pool) -> None:
+    pool.put(disk(1))
+    anyio.run(pool.dir.import_image, IMPORT)
+    (pool.overlays).write_text("in the way")
+    with pytest.raises(EffectFailed) as failed:
+        anyio.run(pool.dir.create_overlay, CreateOverlay(overlay_name(), len(disk(1))))
+    assert os.strerror(errno.ENOTDIR) in str(failed.value) or os.strerror(errno.EEXIST) in str(failed.value)
