@@ -19,10 +19,11 @@ class Guard:
     """Looks at the world behind each effect and notes what it should never have seen.
 
     ``excused`` are targets that somebody else has damaged. ``live`` maps the ACL of each PC that is logged in to the
-    disk that it has. ``made`` is when each overlay appeared.
+    disk that it has. It may sleep while a large world is built.
     """
 
     world: "World"
+    awake: bool = True
     broken: list[str] = field(default_factory=list)
     excused: set[str] = field(default_factory=set)
     live: dict[str, tuple[str, bool]] = field(default_factory=dict)
@@ -32,7 +33,7 @@ class Guard:
         self._foreign = self.world.foreign()
 
     def look(self, call: str, subject: object) -> None:
-        found = [*self._touched(), *self._misled(), *self._cut()]
+        found = [*self._touched(), *self._misled(), *self._cut()] if self.awake else []
         self.broken += [f"{what}, behind {call} {subject}" for what in found if len(self.broken) < 20]
 
     def _touched(self) -> list[str]:

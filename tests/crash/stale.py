@@ -2,13 +2,13 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import cast
 
 from controller.core.world import DhcpState, Golden
 from controller.ports import LioState, PoolView, TftpState
 from controller.shell.observe import Host
 from manifests.types import Iqn
-from tests.crash.world import World
+from tests.crash.world import Passed, World
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,7 @@ class StaleWorld(World):
         return self.old if part == self.part else None
 
 
-@dataclass(frozen=True)
-class Passed:
-    """Everything but looking goes to the real one."""
-
-    real: Any
-    world: StaleWorld
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
-
-
-class _Lio(Passed):
+class _Lio(Passed[StaleWorld]):
     async def observe(self, iqns: Collection[Iqn] | None) -> LioState:
         old = self.world.memory("lio")
         if old is None:
@@ -73,14 +62,14 @@ class _Lio(Passed):
         return replace(old.lio, targets={iqn: s for iqn, s in old.lio.targets.items() if iqns is None or iqn in iqns})
 
 
-class _Pool(Passed):
+class _Pool(Passed[StaleWorld]):
     async def observe(self, images: Collection[Golden]) -> PoolView:
         now: PoolView = await self.real.observe(images)
         old = self.world.memory("pool")
         return now if old is None else replace(now, state=replace(old.pool.state, sources=now.state.sources))
 
 
-class _Tftp(Passed):
+class _Tftp(Passed[StaleWorld]):
     async def observe(self, paths: Collection[str] | None) -> TftpState:
         old = self.world.memory("tftp")
         if old is None:
@@ -88,7 +77,7 @@ class _Tftp(Passed):
         return replace(old.tftp, files={path: s for path, s in old.tftp.files.items() if paths is None or path in paths})
 
 
-class _Dhcp(Passed):
+class _Dhcp(Passed[StaleWorld]):
     async def observe(self) -> DhcpState:
         old = self.world.memory("dhcp")
         return cast(DhcpState, await self.real.observe()) if old is None else old.dhcp

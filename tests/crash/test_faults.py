@@ -71,7 +71,7 @@ def test_an_old_view_of_a_part_of_the_host_costs_nothing_newer_and_is_got_over(s
         assert anyio.run(tell, time) == []
 
 
-@pytest.mark.parametrize("story", [START, STOP], ids=lambda story: story.name)
+@pytest.mark.parametrize("story", [START, STOP, NAMED["swap the cards"]], ids=lambda story: story.name)
 def test_a_change_that_arrives_at_any_fifth_moment_of_a_pass_is_done_without_another_sweep(story: Story) -> None:
     """P6: nobody looks at everything again; the dirty set alone must bring it."""
     last = (Pc(1, image="other"), Pc(2), Pc(10, running=False))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from controller.adapters.configfs import ConfigFs
 from controller.adapters.lio import KernelLio
@@ -208,6 +208,20 @@ class World:
     def shuts_down(self, acl: str) -> None:
         self.guard.live.pop(acl, None)
         self.kernel.logout(acl)
+
+
+W = TypeVar("W", bound=World)
+
+
+@dataclass(frozen=True)
+class Passed(Generic[W]):
+    """One of the host's ports as this world shows it: what it does not say anew goes to the real one."""
+
+    real: Any
+    world: W
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
 
 
 async def settle(daemon: Reconciler, passes: int = 8) -> Report:
