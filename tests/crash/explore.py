@@ -7,7 +7,7 @@ from controller.ports import Fenced, StoreError
 from tests.crash.faults import Crash, Fault, Meter, die
 from tests.crash.oracle import wrong
 from tests.crash.sites import SIZE, Pc, site
-from tests.crash.world import World, settle
+from tests.crash.world import Busy, World, settle
 
 Change = Callable[[World], Awaitable[None]]
 PC1, PC10 = Pc(1), Pc(10)
@@ -105,17 +105,23 @@ async def prepare(story: Story, make: Callable[[], World]) -> World:
 
 async def tell(story: Story, meter: Meter, make: Callable[[], World] = World) -> list[str]:
     """What is wrong in the end, when the fault happens where the meter says and a process that died is started again."""
-    world = await prepare(story, make)
+    try:
+        world = await prepare(story, make)
+        await _through(world, meter)
+    except Busy as busy:
+        return [str(busy)]
+    found = await wrong(world, story.end)
+    twice = [f"{name} was made {count} times" for name, count in world.pool.made.items() if count > 1]
+    return [*found, *twice, *await writes_at_rest(world)]
+
+
+async def _through(world: World, meter: Meter) -> None:
     daemon = await world.daemon(meter)
     with Dying() as first:
         await settle(daemon)
     meter.at = None
     if first.died:
-        daemon = await world.daemon()
-        await settle(daemon)
-    found = await wrong(world, story.end)
-    twice = [f"{name} was made {count} times" for name, count in world.pool.made.items() if count > 1]
-    return [*found, *twice, *await writes_at_rest(world)]
+        await settle(await world.daemon())
 
 
 async def writes_at_rest(world: World) -> list[str]:
@@ -128,15 +134,20 @@ async def writes_at_rest(world: World) -> list[str]:
 
 
 async def explore(
-    story: Story, fault: Callable[[int], Fault] = lambda _: die, make: Callable[[], World] = World, every: int = 1
+    story: Story,
+    fault: Callable[[int], Fault] = lambda _: die,
+    make: Callable[[], World] = World,
+    every: int = 1,
+    calls: str = "",
 ) -> list[str]:
-    """What is wrong in the end, with the fault at any moment (or at every so many-th) of the story."""
+    """What is wrong in the end, with the fault at each moment (or each so many-th, or those of one call) of the story."""
     meter = Meter()
     found = await tell(story, meter, make)
     if found:
         return [f"no fault at all: {what}" for what in found]
     assert meter.count > 20, "the meter must be in the way of every call"
+    moments = [at for at, call in enumerate(meter.calls, 1) if not calls or call == calls][::every]
     failures = []
-    for at in range(1, meter.count + 1, every):
+    for at in moments:
         failures += [f"fault at {at} of {meter.count}: {what}" for what in await tell(story, Meter(at, fault(at)), make)]
     return failures

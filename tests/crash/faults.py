@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from controller.ports import EffectFailed, StoreError
 
@@ -53,13 +53,15 @@ class Meter:
 
     at: int | None = None
     fault: Fault = die
-    count: int = 0
-    effects: int = 0
+    calls: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return len(self.calls)
 
     def __call__(self, when: str, call: str, subject: object) -> None:
         if call in LOOKS:
             return
-        self.count += 1
-        self.effects += when == "before"
+        self.calls.append(call)
         if self.count == self.at:
             self.fault(when, call, subject)

@@ -224,6 +224,10 @@ class Passed(Generic[W]):
         return getattr(self.real, name)
 
 
+class Busy(AssertionError):
+    """It does not come to rest."""
+
+
 async def settle(daemon: Reconciler, passes: int = 8) -> Report:
     """Passes over everything until one does nothing; the world may take a few."""
     await daemon.store.reopen()
@@ -233,7 +237,7 @@ async def settle(daemon: Reconciler, passes: int = 8) -> Report:
         await daemon.store.done(claims)
         if not report.results and not claims:
             return report
-    raise AssertionError(f"still busy after {passes} passes: {[result.step.action for result in report.results]}")
+    raise Busy(f"still busy after {passes} passes: {[result.step.action for result in report.results]}")
 
 
 def overlays(world: World) -> dict[str, list[OverlayName]]:
