@@ -77,7 +77,8 @@ class Guard:
         """Somebody else was at it: what is broken now is not our doing."""
         self.excused |= {iqn for _, iqn in self.misled()}
         kernel = self.world.kernel
-        self.live = {a: disk for a, disk in self.live.items() if a in kernel.live() and kernel.disk(a) == disk}
+        alive = {acl for acl in kernel.live() if (disk := kernel.disk(acl)) and self.world.holds(disk[0])}
+        self.live = {acl: disk for acl, disk in self.live.items() if acl in alive and kernel.disk(acl) == disk}
 
     def after_pass(self) -> None:
         self.excused &= {iqn for _, iqn in self.misled()}

@@ -1,19 +1,20 @@
 """P10, P12: what cannot be read, is empty or is refused deletes nothing; the last good state goes on being served."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import anyio
 import pytest
 
 from controller.core.world import Golden
-from controller.ports import PoolView, Snapshot, SourceError
+from controller.ports import PoolView
 from controller.shell.observe import Host
 from controller.shell.sources import Intake
-from manifests.dump import dump, normalise
+from manifests.dump import normalise
 from manifests.load import load
 from tests.crash.faults import Fault
+from tests.crash.folder import Folder, written
 from tests.crash.oracle import wrong
 from tests.crash.sites import Pc, site
 from tests.crash.world import Passed, World, nothing, settle
@@ -144,28 +145,6 @@ def test_what_cannot_be_read_is_served_on_untouched(blindness: Blindness) -> Non
 
 
 # --- the sources --------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Folder:
-    """A source whose next reading is set by hand; None cannot be read."""
-
-    files: dict[str, bytes] | None = None
-    name: str = "site"
-    readings: int = field(default=0)
-
-    async def read(self) -> Snapshot:
-        self.readings += 1
-        if self.files is None:
-            raise SourceError("the repository does not answer")
-        return Snapshot(f"{self.readings:040x}", "Ada <ada@example.org>", "a change", self.files)
-
-    async def watch(self, wake: Callable[[], None]) -> None:
-        wake()
-
-
-def written(*pcs: Pc) -> dict[str, bytes]:
-    return {"site.yaml": dump(site(*pcs)).encode()}
 
 
 MANY = tuple(Pc(number) for number in range(1, 13))
