@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import anyio
 
-from controller.core.names import Site, parse_script, script
+from controller.core.names import Site, script
 from controller.core.world import Desired, Domain, Observed
 from controller.ports import Dhcp, Lio, LioState, Pool, PoolView, Tftp, TftpState
 from manifests.types import Iqn, Mac
@@ -91,7 +91,7 @@ class View:
         """What these machines have, and what all share; needs a sweep before it."""
         assert self.last is not None
         iqns = {self.site.target(machine) for machine in machines}
-        shared = {path for path in self.last.boot if parse_script(path) is None}
+        shared = {path for path, file in self.last.boot.items() if file.machine is None}
         paths = {path for path, file in self.last.boot.items() if file.machine in machines} | {
             script(mac.hyphens) for mac in macs
         }
