@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from controller.core import exports
 from controller.core.cases import Case
 from controller.core.choice import Disk
 from controller.core.index import Index
@@ -60,7 +61,9 @@ def deletions(cases: Sequence[Case], desired: Desired, index: Index) -> Iterator
                 continue
             held = case.suspended
             if case.exported == str(overlay):
-                held = held or (case.in_use if case.live else None)
+                if case.withdraws and not exports.withdrawable(case, index):
+                    continue
+                held = exports.obstacle(case, index) if case.withdraws else case.waits
             size = index.observed.pool.overlays[str(overlay)].size
             yield Step(
                 DeleteOverlay(overlay),
