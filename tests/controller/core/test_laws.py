@@ -214,7 +214,7 @@ def test_the_end_does_not_depend_on_the_way(walk: list[tuple[Wish, ...]], asked:
 def test_a_wish_that_cannot_be_met_leaves_the_last_good_state_serving(
     asked: tuple[Wish, ...], who: dict[int, Login]
 ) -> None:
-    asked = tuple(replace(wish, image="win11", there=True, enabled=True, running=True) for wish in asked)
+    asked = tuple(replace(wish, image="win11", there=True, enabled=True, session=True, running=True) for wish in asked)
     good = logged_in(converged(asked, START), who)
     bad = tuple(replace(wish, image="absent") for wish in asked)
     assert decide(bad, good).due == ()
@@ -224,7 +224,7 @@ def test_a_wish_that_cannot_be_met_leaves_the_last_good_state_serving(
 @CASES
 @given(wishes(paused=False), st.sampled_from([CreateOverlay, PublishTarget, WriteBootFile]))
 def test_one_broken_machine_keeps_no_other_from_its_disk(asked: tuple[Wish, ...], kind: type) -> None:
-    asked = tuple(replace(wish, image="win11", there=True, enabled=True, running=True) for wish in asked)
+    asked = tuple(replace(wish, image="win11", there=True, enabled=True, session=True, running=True) for wish in asked)
 
     def breaks(step: Step) -> bool:
         return isinstance(step.action, kind) and "Machine/pc10" in step.owners
