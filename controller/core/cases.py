@@ -158,7 +158,7 @@ def _quiet(client: Client, index: Index, site: Site) -> bool:
     state = observed.targets.get(iqn)
     if boot is None or observed.unreadable:
         return not (state or overlays or observed.unreadable or client.machine in index.scripts)
-    if state is None or len(overlays) != 1 or client.portal is None or boot.persistence == "readonly":
+    if state is None or len(overlays) != 1 or client.portal is None or boot.persistence != "ephemeral":
         return False
     overlay = overlays[0]
     if overlay.uid != boot.uid or overlay.image != boot.image or boot.pin not in (None, overlay.version):

@@ -77,6 +77,12 @@ class View:
     site: Site
     last: Observed | None = None
 
+    def whole(self, seen: Observed) -> Observed:
+        """A glance, with what is known of the host as a whole: a glance in itself says nothing of what it left out."""
+        if self.last is None:
+            return seen
+        return replace(seen, complete=self.last.complete, unreadable=self.last.unreadable, foreign=self.last.foreign)
+
     async def sweep(self, host: Host, desired: Desired) -> Observed:
         self.last = await look(host, desired, None, None)
         return self.last
