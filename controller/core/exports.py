@@ -53,7 +53,7 @@ def _effect(case: Case) -> Effect:
 def withdrawals(cases: Sequence[Case], index: Index) -> Iterator[Step]:
     """Targets of machines that boot their local disk, once no script leads to them."""
     for case in cases:
-        if case.state is None or not withdrawable(case, index):
+        if not case.withdraws or case.state is None or case.blind or (case.gone and not _pruned(index)):
             continue
         yield Step(
             WithdrawTarget(case.iqn, cut=case.live and case.client.disruption),
@@ -61,19 +61,13 @@ def withdrawals(cases: Sequence[Case], index: Index) -> Iterator[Step]:
             case.cause,
             effect=Effect.DISRUPTIVE if case.live else Effect.NONE,
             changes=(Change(case.iqn, case.exported or "half-made", None),),
-            held=obstacle(case, index),
+            held=case.suspended or case.in_use or _advertised(case, index),
         )
 
 
-def withdrawable(case: Case, index: Index) -> bool:
-    """Whether its target is to go at all; one of nobody's only if all targets and all scripts are known."""
-    known = not case.gone or index.observed.complete >= {"lio", "tftp"}
-    return case.withdraws and not case.blind and known
-
-
-def obstacle(case: Case, index: Index) -> str | None:
-    """Why a target that is to go must wait."""
-    return case.suspended or case.in_use or _advertised(case, index)
+def _pruned(index: Index) -> bool:
+    """A target of nobody's goes only if all targets and all scripts are known."""
+    return index.observed.complete >= {"lio", "tftp"}
 
 
 def _advertised(case: Case, index: Index) -> str | None:
