@@ -31,6 +31,7 @@ class Index:
     _sessions_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _kept: dict[str, str] = field(default_factory=dict)
     _dhcp: DhcpConfig | None = None
+    _founded: bool = False
 
     async def refresh(self, store: Store, keys: Collection[str] | None, now: datetime) -> frozenset[str]:
         """Digests what changed among these keys (None: among all); the machines whose wishes were looked at anew."""
@@ -39,6 +40,7 @@ class Index:
             stale = {key for key, version in current.items() if self.versions.get(key) != version}
             stale |= self.versions.keys() - current.keys()
             self.versions = dict(current)
+            self._founded = self._founded or bool(current) or (await store.list())[1] > 0
         else:
             stale = set(keys)
             self.forget(stale)
@@ -51,7 +53,10 @@ class Index:
         return await self._update(store, stale, now)
 
     def desired(self, machines: Collection[str] | None) -> Desired:
-        """Everything, or with ``machines`` what concerns these: against a part of the wishes nothing is pruned."""
+        """Everything, or with ``machines`` what concerns these: against a part of the wishes nothing is pruned.
+
+        A store that never held an object is no wish either: it may be a lost one, beside disks that are not.
+        """
         clients: Mapping[str, Client] = self.clients
         if machines is not None:
             clients = {name: self.clients[name] for name in machines if name in self.clients}
@@ -64,7 +69,7 @@ class Index:
             dhcp=self._dhcp,
             keep=frozenset(self._kept.values()),
             orphans=self.orphans,
-            complete=machines is None,
+            complete=machines is None and self._founded,
         )
 
     def machines(self, keys: Iterable[str]) -> frozenset[str]:
