@@ -3,7 +3,7 @@
 from controller.core.plan import plan
 from controller.core.resolve import resolve
 from manifests.kinds import Object
-from tests.controller.core.objects import NOW, SITE, host, room
+from tests.controller.core.objects import NOW, SITE, host, image, machine, network, room, session
 from tests.controller.core.simulate import World, apply, broken
 
 
@@ -19,3 +19,17 @@ def test_an_empty_host_converges_and_then_stays() -> None:
     assert len(world.observed.pool.overlays) == 2
     assert broken(world) == []
     assert plan(resolve(room(1, 2), SITE, NOW), world.observed, SITE).steps == ()
+
+
+def test_a_machine_deleted_with_its_session_leaves_dhcp_first_then_its_script_target_and_disk_go() -> None:
+    world = converge(room(1, 2), host())
+    deleted = {"deletedAt": NOW}
+    objects = [network(), image(), machine(1), session(1), machine(2, meta=deleted), session(2, meta=deleted)]
+    steps = plan(resolve(objects, SITE, NOW), world.observed, SITE).steps
+    assert [type(step.action).__name__ for step in steps] == [
+        "LoadDhcp",
+        "DeleteBootFile",
+        "WithdrawTarget",
+        "DeleteOverlay",
+    ]
+    assert all("Machine/pc2" in step.owners for step in steps)
