@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from api import liveness, selectors
 from api.deps import Door, DoorOf
 from api.problems import Malformed
-from controller.ports import LogEntry, NotFound
+from controller.ports import Gone, LogEntry, NotFound, StoreError
 from manifests.kinds import PLURALS
 
 POLL = 0.5
@@ -65,7 +65,10 @@ async def _stream(door: Door, since: int, kinds: frozenset[str], matches: select
     quiet = 0.0
     yield ": watching\n\n"
     while not door.stopping.is_set():
-        entries = await door.store.changes(since)
+        try:
+            entries = await door.store.changes(since)
+        except (Gone, StoreError):
+            return  # the client comes back with the id that it has, and is then told what is wrong
         for entry in entries:
             since = entry.resource_version
             if kinds and entry.key.partition("/")[0] not in kinds:

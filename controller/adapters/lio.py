@@ -25,15 +25,22 @@ _WHOLE = "lio"
 
 
 class KernelLio:
-    """Lio over a ConfigFs. ``sizes`` tells a backing file's size; ``deadline`` is seconds for one action."""
+    """Lio over a ConfigFs. ``sizes`` tells a backing file's size; ``deadline`` is seconds for one action; ``workers``
+    are the threads that it is done in."""
 
     def __init__(
-        self, fs: ConfigFs, site: Site, *, sizes: Sizes = size_of, deadline: float = _DEADLINE, at_once: int = 16
+        self,
+        fs: ConfigFs,
+        site: Site,
+        *,
+        sizes: Sizes = size_of,
+        deadline: float = _DEADLINE,
+        workers: Workers | None = None,
     ) -> None:
         self._fs = fs
         self._site = site
         self._sizes = sizes
-        self._workers = Workers(at_once)
+        self._workers = workers or Workers()
         self._deadline = deadline
         self._look_deadline = min(deadline, _LOOK)
 

@@ -27,13 +27,14 @@ def plan(desired: Desired, observed: Observed, site: Site) -> Plan:
         *bootfiles.constants(desired, observed),
         *bootfiles.writes(cases, index, site, withdrawn),
     )
+    leaving = tuple(exports.withdrawals(cases, index))
     busy = frozenset(owner for step in builds if step.held is None for owner in step.owners)
     return Plan(
         (
             *builds,
             *dhcp.loads(desired, observed, busy),
             *bootfiles.clearings(cases, desired, index, withdrawn),
-            *exports.withdrawals(cases, index),
-            *disks.deletions(cases, desired, index),
+            *leaving,
+            *disks.deletions(cases, desired, index, leaving),
         )
     )

@@ -224,7 +224,7 @@ class DhcpState:
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """Images by name and version, overlays by file name, sources by image; bytes free and in all."""
+    """Images by name and version, overlays by file name, sources by image; bytes free (to a hundredth) and in all."""
 
     images: Mapping[str, Mapping[int, ImageFile]] = field(default_factory=dict)
     overlays: Mapping[str, OverlayFile] = field(default_factory=dict)

@@ -154,7 +154,8 @@ def test_a_wait_is_for_the_generation_that_it_saw(site: Served) -> None:
     site.reach("Session/pc07", "Ready")
     assert site.ggnet("wait", "session/pc07").returncode == 0
     site.apply(session(7).replace("state: running", "state: running, ttl: 8h"))
-    assert site.ggnet("wait", "session/pc07", "--timeout", "0.5s").returncode == 7
+    for goal in ("condition=Ready", "phase=Ready"):
+        assert site.ggnet("wait", "session/pc07", "--for", goal, "--timeout", "0.5s").returncode == 7
     site.reach("Session/pc07", "Ready")
     assert site.ggnet("wait", "s/pc07", "--for", "condition=ready").returncode == 0
     assert site.ggnet("wait", "s/pc07", "--for", "phase=ready").stdout == "Session/pc07 phase=ready\n"

@@ -55,7 +55,7 @@ def test_a_plan_is_made_from_what_was_last_observed_and_says_how_old_that_is(sit
         assert 29 <= plan["observedSecondsAgo"] <= 60
         assert [step["action"] for step in plan["steps"]].count("LoadDhcp") == 1
         overlaid = http.post("/api/v1/plan", content=session(7)).json()
-        scripts = [step["object"] for step in overlaid["steps"] if step["action"] == "WriteBootFile"]
+        scripts = [step["subject"] for step in overlaid["steps"] if step["action"] == "WriteBootFile"]
         assert scripts
         assert http.get("/api/v1/sessions").json()["items"] == []
         drift = http.get("/api/v1/drift").json()

@@ -38,11 +38,15 @@ def test_last_event_id_goes_on_where_it_stopped(door: Served) -> None:
 
 
 def test_a_watcher_from_now_sees_only_what_comes(site: Served) -> None:
-    timer = threading.Timer(1.0, lambda: site.apply(machine(9)))
-    timer.start()
-    (seen,) = changes(site, 1)
-    timer.join()
-    assert seen["object"]["metadata"]["name"] == "pc09"
+    timers = [
+        threading.Timer(seconds, site.apply, [machine(number)]) for number, seconds in ((9, 1.0), (10, 2.5), (11, 4.0))
+    ]
+    for timer in timers:
+        timer.start()
+    seen = changes(site, 3)
+    for timer in timers:
+        timer.join()
+    assert [one["object"]["metadata"]["name"] for one in seen] == ["pc09", "pc10", "pc11"]
 
 
 def test_kinds_and_labels_narrow_the_feed(site: Served) -> None:

@@ -3,8 +3,8 @@
 from controller.core.plan import plan
 from controller.core.resolve import resolve
 from manifests.kinds import Object
-from tests.controller.core.objects import NOW, SITE, host, image, machine, network, room, session
-from tests.controller.core.simulate import World, apply, broken
+from tests.controller.core.objects import NOW, SITE, host, image, mac, machine, network, room, session
+from tests.controller.core.simulate import World, adverts, apply, broken
 
 
 def converge(objects: list[Object], world: World) -> World:
@@ -33,3 +33,25 @@ def test_a_machine_deleted_with_its_session_leaves_dhcp_first_then_its_script_ta
         "DeleteOverlay",
     ]
     assert all("Machine/pc2" in step.owners for step in steps)
+
+
+def test_a_card_that_moves_to_another_machine_leads_to_its_new_disk_alone() -> None:
+    world = converge(room(1, 2), host())
+    moved: list[Object] = [network(), image(), machine(1, macs=[mac(7)]), session(1), machine(2, macs=[mac(2), mac(1)])]
+    world = converge([*moved, session(2)], world)
+    assert broken(world) == []
+    leads = {path.rpartition("/")[2]: target for path, target, _, _ in adverts(world)}
+    assert leads == {
+        f"{mac(7).replace(':', '-')}.ipxe": SITE.target("pc1"),
+        f"{mac(2).replace(':', '-')}.ipxe": SITE.target("pc2"),
+        f"{mac(1).replace(':', '-')}.ipxe": SITE.target("pc2"),
+    }
+    assert plan(resolve([*moved, session(2)], SITE, NOW), world.observed, SITE).due == ()
+
+
+def test_what_was_let_go_in_place_stays_even_after_its_machine_is_forgotten() -> None:
+    world = converge(room(1, 10), host())
+    left = resolve(room(10), SITE, NOW, orphans=frozenset({"pc1"}))
+    kept = apply(plan(left, world.observed, SITE), world).observed
+    assert (kept.targets, kept.pool.overlays) == (world.observed.targets, world.observed.pool.overlays)
+    assert "ggnet-pc1-0" not in kept.dhcp.hosts
