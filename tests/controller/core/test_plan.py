@@ -31,6 +31,20 @@ def test_an_empty_host_converges_and_then_stays() -> None:
     assert plan(resolve(room(1, 2), SITE, NOW), world.observed, SITE).steps == ()
 
 
+def test_a_machine_deleted_with_its_session_leaves_dhcp_first_then_its_script_target_and_disk_go() -> None:
+    world = converge(room(1, 2), host())
+    deleted = {"deletedAt": NOW}
+    objects = [network(), image(), machine(1), session(1), machine(2, meta=deleted), session(2, meta=deleted)]
+    steps = plan(resolve(objects, SITE, NOW), world.observed, SITE).steps
+    assert [type(step.action).__name__ for step in steps] == [
+        "LoadDhcp",
+        "DeleteBootFile",
+        "WithdrawTarget",
+        "DeleteOverlay",
+    ]
+    assert all("Machine/pc2" in step.owners for step in steps)
+
+
 def test_a_card_that_moves_to_another_machine_leads_to_its_new_disk_alone() -> None:
     world = converge(room(1, 2), host())
     moved: list[Object] = [network(), image(), machine(1, macs=[mac(7)]), session(1), machine(2, macs=[mac(2), mac(1)])]
