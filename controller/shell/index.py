@@ -36,7 +36,10 @@ class Index:
         """Digests what changed among these keys (None: among all); the machines whose wishes were looked at anew."""
         if keys is None:
             current = await store.versions()
-            stale = {key for key, version in current.items() if self.versions.get(key) != version}
+            # Versions rise by commit for all objects together, and what was noted may be that of a status: only a later
+            # one says that the object has changed since it was read.
+            known = self.versions
+            stale = {key for key, version in current.items() if known.get(key, -1) < version}
             stale |= self.versions.keys() - current.keys()
         else:
             stale = set(keys)

@@ -8,7 +8,7 @@ import gc
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -103,6 +103,12 @@ class Turns:
         for _ in range(times):
             for name, work in works.items():
                 self.take(name, timed(work))
+
+    async def wait(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        gc.collect()
+        began = time.process_time()
+        await work()
+        self.take(name, time.process_time() - began)
 
 
 def timed(work: Callable[[], object]) -> float:
