@@ -34,6 +34,10 @@ class Place:
     iqn: Iqn
     backstore: str
     serial: str
+    target: str
+    tpg: str
+    hba: str
+    home: str
 
     @classmethod
     def of(cls, site: Site, iqn: str) -> "Place | None":
@@ -41,23 +45,10 @@ class Place:
         parts = site.parse_target(iqn)
         if parts is None:
             return None
-        return cls(Iqn.parse(iqn), names.backstore(*parts), site.serial(*parts))
-
-    @property
-    def target(self) -> str:
-        return f"iscsi/{self.iqn}"
-
-    @property
-    def tpg(self) -> str:
-        return f"{self.target}/tpgt_1"
-
-    @property
-    def hba(self) -> str:
-        return f"core/fileio_{_FIRST_HBA + zlib.crc32(self.backstore.encode()) % _HBAS}"
-
-    @property
-    def home(self) -> str:
-        return f"{self.hba}/{self.backstore}"
+        backstore, target = names.backstore(*parts), f"iscsi/{iqn}"
+        hba = f"core/fileio_{_FIRST_HBA + zlib.crc32(backstore.encode()) % _HBAS}"
+        serial = site.serial(*parts)
+        return cls(site.target(*parts), backstore, serial, target, f"{target}/tpgt_1", hba, f"{hba}/{backstore}")
 
 
 def numbers(fs: ConfigFs, folder: str) -> dict[int, str]:
@@ -98,7 +89,10 @@ def is_ours(fs: ConfigFs, place: Place, device: str) -> bool:
     """A device of our name with another serial is another site's. One without any is ours, half-made: the serial is
     the first thing that we write to a device.
     """
-    return fs.exists(device) and serial(fs, device) in ("", place.serial)
+    try:
+        return serial(fs, device) in ("", place.serial)
+    except FileNotFoundError:
+        return False
 
 
 def devices(fs: ConfigFs, place: Place) -> Iterator[str]:
