@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from controller.adapters import lio_read as read
 from controller.adapters.configfs import ConfigFs
+from controller.adapters.lio_check import Sizes, size_of
 from controller.adapters.lio_read import Place
-from controller.adapters.lio_write import Sizes, Writer, failure, size_of
+from controller.adapters.lio_write import Writer, failure
 from controller.adapters.workers import Job, Stuck, Workers
 from controller.core import names
 from controller.core.names import Site
@@ -24,15 +25,22 @@ _WHOLE = "lio"
 
 
 class KernelLio:
-    """Lio over a ConfigFs. ``sizes`` tells a backing file's size; ``deadline`` is seconds for one action."""
+    """Lio over a ConfigFs. ``sizes`` tells a backing file's size; ``deadline`` is seconds for one action; ``workers``
+    are the threads that it is done in."""
 
     def __init__(
-        self, fs: ConfigFs, site: Site, *, sizes: Sizes = size_of, deadline: float = _DEADLINE, at_once: int = 16
+        self,
+        fs: ConfigFs,
+        site: Site,
+        *,
+        sizes: Sizes = size_of,
+        deadline: float = _DEADLINE,
+        workers: Workers | None = None,
     ) -> None:
         self._fs = fs
         self._site = site
         self._sizes = sizes
-        self._workers = Workers(at_once)
+        self._workers = workers or Workers()
         self._deadline = deadline
         self._look_deadline = min(deadline, _LOOK)
         self._last: dict[Iqn, TargetState] = {}
@@ -69,10 +77,13 @@ class KernelLio:
     async def _act(self, iqn: Iqn, work: Callable[[Writer], None]) -> None:
         def inside(job: Job) -> None:
             fs = _Checked(self._fs, job)
-            problem = fs.problem()
-            if problem:
-                raise EffectRefused("LioAbsent", problem)
-            work(Writer(fs, self._site, self._sizes))
+            try:
+                work(Writer(fs, self._site, self._sizes))
+            except OSError as error:
+                problem = fs.problem()
+                if problem is None:
+                    raise
+                raise EffectRefused("LioAbsent", problem) from error
 
         try:
             await self._workers.run(iqn, inside, self._deadline)
@@ -120,7 +131,7 @@ class KernelLio:
         place = Place.of(self._site, iqn)
         if place is None:
             raise OSError("is not a target of this site")
-        return read.state(fs, place, read.find(fs, place))
+        return read.state(fs, place)[0]
 
     def _login(self, fs: ConfigFs, iqn: Iqn, initiator: Iqn) -> tuple[Login, str | None]:
         place = Place.of(self._site, iqn)

@@ -99,13 +99,13 @@ class PoolDir:
     # --- looking --------------------------------------------------------------------------------------------
 
     def _observed(self, images: Collection[Golden]) -> PoolView:
-        space = os.statvfs(self._root)
+        space = os.statvfs(self._root)  # told in whole hundredths: it moves all the time, and no plan turns on less
         unreadable: dict[str, str] = {}
         state = PoolState(
             self._versions(unreadable),
             self._overlay_files(unreadable),
             {image.name: self._source(image) for image in images},
-            space.f_bavail * space.f_frsize,
+            space.f_bavail * 100 // max(1, space.f_blocks) * (space.f_blocks * space.f_frsize // 100),
             space.f_blocks * space.f_frsize,
         )
         return PoolView(state, unreadable)
@@ -185,8 +185,7 @@ class PoolDir:
             if self._complete(action.image, action.version):
                 return self._imported(action, before)
             self._images.mkdir(mode=0o750, exist_ok=True)
-            for half in (final, self._images / _sidecar(name)):
-                files.remove(half)
+            files.remove(self._images / _sidecar(name))  # one that is left alone would vouch for what comes now
             newest = self._newest(action.image)
             with self._temp(final) as (temp, made):
                 method = self._filled(source, made, job)

@@ -18,9 +18,9 @@ from manifests.kinds import KINDS, Object
 
 Row = RowMapping | Mapping[str, Any]
 
-ROWS = select(objects, statuses.c.status, statuses.c.resource_version.label("status_version")).join_from(
-    objects, statuses, isouter=True
-)
+_VERSION = statuses.c.resource_version.label("status_version")
+ROWS = select(objects, statuses.c.status, _VERSION).join_from(objects, statuses, isouter=True)
+_SPECS = select(objects, _VERSION).join_from(objects, statuses, isouter=True)
 _WRITTEN = (
     "generation",
     "resource_version",
@@ -59,10 +59,10 @@ async def declared(manifests: Sequence[Object]) -> dict[str, Declared]:
 
 
 async def stored(conn: AsyncConnection, keys: Collection[str]) -> dict[str, Row]:
-    """Those of the keys that there are."""
+    """Those of the keys that there are, without their status."""
     found: dict[str, Row] = {}
     for batch in batches(sorted(keys)):
-        rows = await conn.execute(ROWS.where(objects.c.key.in_(batch)))
+        rows = await conn.execute(_SPECS.where(objects.c.key.in_(batch)))
         found |= {row["key"]: row for row in rows.mappings()}
     return found
 

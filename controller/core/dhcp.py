@@ -33,7 +33,7 @@ def loads(desired: Desired, observed: Observed, busy: frozenset[str]) -> Iterato
     if desired.dhcp is None or state.problem or "dhcp" not in observed.complete or "dhcp" in observed.unreadable:
         return
     config = accepted(desired.dhcp, state)
-    nothing = not config.subnets and not config.hosts
+    nothing = not config.hosts and all(subnet.external for subnet in config.subnets)
     if nothing and state.file is None:
         return  # a server that answers no DHCP needs no dhcpd
     digest = _digest(config)

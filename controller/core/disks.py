@@ -1,13 +1,13 @@
 """The planner of images and overlays. Images are imported and never pruned; an overlay goes with its session."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from controller.core.cases import Case
 from controller.core.choice import Disk
 from controller.core.index import Index
 from controller.core.names import OverlayName
-from controller.core.steps import Change, CreateOverlay, DeleteOverlay, Effect, ImportImage, Step
+from controller.core.steps import Change, CreateOverlay, DeleteOverlay, Effect, ImportImage, Step, WithdrawTarget
 from controller.core.world import Desired
 
 
@@ -48,19 +48,25 @@ def creations(cases: Sequence[Case]) -> Iterator[Step]:
                 case.owners,
                 case.cause,
                 changes=(Change(str(name), None, f"{case.disk.target.size} bytes"),),
-                held=case.suspended,
+                held=case.waits if case.lost else case.suspended,
             )
 
 
-def deletions(cases: Sequence[Case], desired: Desired, index: Index) -> Iterator[Step]:
-    """Overlays of no session that runs or is kept, after the target that stands on them."""
+def deletions(cases: Sequence[Case], desired: Desired, index: Index, leaving: Iterable[Step]) -> Iterator[Step]:
+    """Overlays of no session that runs or is kept, after the target that stands on them: one whose target stays, stays.
+
+    ``leaving`` are this plan's withdrawals, the held ones too.
+    """
+    waits = {step.action.iqn: step.held for step in leaving if isinstance(step.action, WithdrawTarget)}
     for case in cases:
         for overlay in case.overlays:
             if not _unwanted(case, overlay, desired, index):
                 continue
             held = case.suspended
             if case.exported == str(overlay):
-                held = held or (case.in_use if case.live else None)
+                held = held or case.in_use
+                if not case.publishes:
+                    held = held or waits.get(case.iqn, f"{case.iqn} still stands on it")
             size = index.observed.pool.overlays[str(overlay)].size
             yield Step(
                 DeleteOverlay(overlay),

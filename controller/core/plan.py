@@ -30,18 +30,20 @@ def plan(desired: Desired, observed: Observed, site: Site) -> Plan:
     builds = (
         *first,
         *disks.imports(desired, index),
+        *exports.releases(cases),
         *disks.creations(cases),
         *exports.publications(cases),
         *bootfiles.constants(desired, observed),
         *bootfiles.writes(cases, index, site, withdrawn),
     )
+    leaving = tuple(exports.withdrawals(cases, index))
     busy = frozenset(owner for step in builds if step.held is None for owner in step.owners)
     return Plan(
         (
             *builds,
             *dhcp.loads(desired, observed, busy),
             *bootfiles.clearings(cases, desired, index, withdrawn),
-            *exports.withdrawals(cases, index),
-            *disks.deletions(cases, desired, index),
+            *leaving,
+            *disks.deletions(cases, desired, index, leaving),
         )
     )

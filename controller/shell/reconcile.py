@@ -4,7 +4,7 @@ A pass is given keys and nothing else. What changed, and how, it finds out by lo
 lost, repeated or wrong hint ends where it would have ended anyway. A pass over no keys in particular is a sweep.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -12,8 +12,8 @@ from controller.core.names import OverlayName, Site, parse_script
 from controller.core.plan import plan, same
 from controller.core.snapshot import dumps
 from controller.core.status import forgettable, statuses
-from controller.core.steps import Done, Outcome, Plan
-from controller.core.world import Observed
+from controller.core.steps import Done, ImportImage, Outcome, Plan
+from controller.core.world import Desired, Observed
 from controller.ports import Clock, Fenced, Lease, StatusWrite, Store
 from controller.shell.execute import Result, execute, worst
 from controller.shell.index import Index
@@ -50,6 +50,7 @@ class Reconciler:
     site: Site
     clock: Clock
     lease: Lease
+    decide: Callable[[Desired, Observed, Site], Plan] = plan
     index: Index = field(init=False)
     view: View = field(init=False)
     _idle: tuple[int, Observed] | None = None
@@ -83,7 +84,7 @@ class Reconciler:
         return await self.view.glance(self.host, self.index.desired(machines), machines, macs)
 
     async def _pass(self, keys: frozenset[str] | None, machines: frozenset[str], observed: Observed) -> Report:
-        decided = plan(self.index.desired(None if keys is None else machines), observed, self.site)
+        decided = self.decide(self.index.desired(None if keys is None else machines), observed, self.site)
         results = await execute(decided, self.host, self._permit)
         machines |= {
             owner.removeprefix("Machine/") for step in decided.steps for owner in step.owners if owner.startswith("Machine/")
@@ -94,11 +95,10 @@ class Reconciler:
             return Report(results, machines=machines)
         if results or keys is None:
             observed = await self._glance(machines)
-        left = plan(self.index.desired(machines), observed, self.site)
+        left = self.decide(self.index.desired(machines), observed, self.site)
         settled = await self._tell(keys or frozenset(), machines, observed, left, results)
-        return Report(
-            results, {key: out for key, out in worst(results).items() if not isinstance(out, Done)}, settled, machines
-        )
+        troubled = {key: outcome for key, outcome in worst(results).items() if not isinstance(outcome, Done)}
+        return Report(results, troubled, settled, machines, again=_imported(results))
 
     async def _tell_shared(self, observed: Observed, left: Plan, results: tuple[Result, ...]) -> None:
         await self._tell(frozenset(), frozenset(), observed, left, results)
@@ -120,7 +120,8 @@ class Reconciler:
         told = events(results, objects, fresh, now)
         if told:
             await self.store.tell(told, lease)
-        await self.store.write_observations({key: text or None for key, text in dumps(observed, machines).items()}, lease)
+        seen = {key: text or None for key, text in dumps(self.view.whole(observed), machines).items()}
+        await self.store.write_observations(seen, lease)
         gone = await self._finalise(objects.values(), left, observed)
         await self._expire(objects.values(), found)
         waiting = {owner for step in left.steps for owner in step.owners}
@@ -182,6 +183,15 @@ def _differing(one: Mapping[K, V], other: Mapping[K, V]) -> set[K]:
     if one == other:
         return set()
     return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+
+
+def _imported(results: Iterable[Result]) -> frozenset[str]:
+    """The images that are there now: sessions may have waited for them."""
+    return frozenset(
+        f"Image/{result.step.action.image}"
+        for result in results
+        if isinstance(result.step.action, ImportImage) and isinstance(result.outcome, Done)
+    )
 
 
 def _simulated(status: Status) -> Status:

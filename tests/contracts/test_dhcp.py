@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from controller.adapters.simulated.services import MemoryDhcp
 from controller.core.names import dhcp_host
 from controller.core.render import dhcpd
 from controller.core.steps import LoadDhcp
@@ -15,7 +16,6 @@ from controller.core.world import DhcpConfig, DhcpState, Host, Subnet
 from controller.ports import EffectError, EffectFailed, EffectRefused
 from manifests.types import Cidr, Hostname, Ipv4, Mac
 from tests.contracts.dhcp_rigs import IscRig, MemoryRig, Rig
-from tests.fakes_host import MemoryDhcp
 
 MAIN = Subnet("main", Cidr.parse("10.77.0.0/24"), Ipv4.parse("10.77.0.254"))
 

@@ -118,6 +118,30 @@ class FakeConfigFs:
         """EIO from now on."""
         self._broken.add(path)
 
+    def live(self) -> frozenset[str]:
+        """The ACLs whose initiators are logged in."""
+        return frozenset(self._sessions)
+
+    def disk(self, acl: str, portal: str | None = None) -> tuple[str, bool] | None:
+        """What an initiator gets, if it asks at this portal: the file behind its LUN 0, and whether it may write.
+
+        Told from the kernel's own tables, not from what a reader of configfs makes of them.
+        """
+        tpg = acl.rpartition("/acls/")[0]
+        led = next((to for link, to in self._links.items() if link.startswith(f"{tpg}/lun/lun_0/")), None)
+        mapped = any(to == f"{tpg}/lun/lun_0" for link, to in self._links.items() if link.startswith(f"{acl}/lun_0/"))
+        if led is None or not mapped or f"{acl}/lun_0" not in self._mappings:
+            return None
+        if portal is not None and f"{tpg}/np/{portal}" not in self._tree:
+            return None
+        if self._files[f"{tpg}/enable"] != "1" or self._files[f"{led}/enable"] != "1":
+            return None
+        return self._configured[led]["fd_dev_name"], self._mappings[f"{acl}/lun_0"] == "0"
+
+    def below(self, folder: str) -> dict[str, str]:
+        """Everything in a folder: path -> a file's content, a link's goal, or nothing."""
+        return {path: self._links.get(path, self._files.get(path, "")) for path in sorted(self._below(folder))}
+
     # --- the door -------------------------------------------------------------------------------------------
 
     def mkdir(self, path: str) -> None:
@@ -152,6 +176,8 @@ class FakeConfigFs:
 
     def _do(self, call: str, path: str, effect: Callable[[], None]) -> None:
         self.calls += 1
+        if self.absent:
+            raise _answer(errno.ENOENT, path)
         self.hook("before", call, path)
         with self._one_at_a_time:
             effect()
@@ -161,6 +187,8 @@ class FakeConfigFs:
     def _see(self, call: str, path: str, look: Callable[[], T]) -> T:
         self.calls += 1
         self.hook("before", call, path)
+        if self.absent:
+            raise _answer(errno.ENOENT, path)
         if path in self._broken:
             raise _answer(errno.EIO, path)
         with self._one_at_a_time:

@@ -11,6 +11,7 @@ import pytest
 from controller.adapters.configfs import KernelConfigFs
 from controller.adapters.lio import KernelLio
 from controller.adapters.simulated.configfs import FakeConfigFs
+from controller.adapters.workers import Workers
 from controller.core import targets
 from controller.core.steps import PublishTarget, WithdrawTarget
 from controller.core.world import Login
@@ -153,7 +154,7 @@ async def test_a_cancelled_action_writes_no_more(fake: FakeConfigFs, bench: Benc
 
 
 async def test_an_action_cancelled_in_the_queue_leaves_no_fence(fake: FakeConfigFs, bench: Bench) -> None:
-    lio = KernelLio(fake, SITE, at_once=1)
+    lio = KernelLio(fake, SITE, workers=Workers(1))
     first, second = bench.target("first"), bench.target("second")
     with hanging(fake, "mkdir", "first"):
         async with anyio.create_task_group() as tasks:

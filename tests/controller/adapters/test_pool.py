@@ -208,6 +208,17 @@ async def test_a_full_pool_says_so_and_is_left_as_it_was(small: Pool) -> None:
 
 
 @MOUNTS
+async def test_a_sidecar_whose_version_is_lost_vouches_for_no_other(small: Pool) -> None:
+    small.put(disk(1))
+    await small.dir.import_image(IMPORT)
+    (small.images / "win11@v1.raw").unlink()
+    small.put(os.urandom(1200 << 10))
+    with pytest.raises(EffectFailed):
+        await small.dir.import_image(IMPORT)
+    assert list(small.images.iterdir()) == []
+
+
+@MOUNTS
 async def test_a_full_pool_makes_no_half_overlay(small: Pool) -> None:
     small.put(os.urandom(600 << 10))
     await small.dir.import_image(IMPORT)

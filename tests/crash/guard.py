@@ -1,0 +1,98 @@
+"""What must hold after every single effect, told from the world itself: P8, P9, P14 and that no live disk is cut."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.crash.sites import SITE
+
+if TYPE_CHECKING:
+    from tests.crash.world import World
+
+_ADVERT = re.compile(rb"initiator-iqn (\S+)\n.*\nsanboot iscsi:([0-9.]+)::([0-9]+):0:(\S+)", re.DOTALL)
+_MARK = f"ggnet site {SITE.site} server {SITE.server} ".encode()
+
+
+@dataclass
+class Guard:
+    """Looks at the world behind each effect and notes what it should never have seen.
+
+    ``excused`` are targets that somebody else has damaged. ``live`` maps the ACL of each PC that is logged in to the
+    disk that it has. It may sleep while a large world is built.
+    """
+
+    world: "World"
+    awake: bool = True
+    broken: list[str] = field(default_factory=list)
+    excused: set[str] = field(default_factory=set)
+    live: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    _foreign: Mapping[str, object] = field(default_factory=dict)
+
+    def start(self) -> None:
+        self._foreign = self.world.foreign()
+
+    def look(self, call: str, subject: object) -> None:
+        found = [*self._touched(), *self._misled(), *self._cut()] if self.awake else []
+        self.broken += [f"{what}, behind {call} {subject}" for what in found if len(self.broken) < 20]
+
+    def _touched(self) -> list[str]:
+        now = self.world.foreign()
+        return [f"P8: foreign {name} was touched" for name in self._foreign if now.get(name) != self._foreign[name]]
+
+    def _misled(self) -> list[str]:
+        return [f"P9: {path} leads to {iqn}, which is not whole" for path, iqn in self.misled() if iqn not in self.excused]
+
+    def misled(self) -> list[tuple[str, str]]:
+        """Boot scripts of ours, each with the target that it leads to and that serves nothing."""
+        found = []
+        for path, data in self.world.tftp.files.items():
+            advert = _ADVERT.search(data) if _MARK in data else None
+            if advert is None:
+                continue
+            initiator, address, port, iqn = (part.decode() for part in advert.groups())
+            disk = self.world.kernel.disk(f"iscsi/{iqn}/tpgt_1/acls/{initiator}", f"{address}:{port}")
+            if disk is None or not self.world.holds(disk[0]):
+                found.append((path, iqn))
+        return found
+
+    def _cut(self) -> list[str]:
+        kernel, found = self.world.kernel, []
+        allowed = self.world.disrupted()
+        for acl, (file, writable) in list(self.live.items()):
+            now = kernel.disk(acl)
+            if acl in kernel.live() and now is not None and now[0] == file and now[1] >= writable and self.world.holds(file):
+                continue
+            del self.live[acl]
+            if acl not in allowed:
+                found.append(f"P9: {acl} was live and lost its disk")
+        return found
+
+    def login(self, acl: str) -> None:
+        disk = self.world.kernel.disk(acl)
+        assert disk is not None
+        self.live[acl] = disk
+
+    def after_damage(self) -> None:
+        """Somebody else was at it: what is broken now is not our doing."""
+        self.excused |= {iqn for _, iqn in self.misled()}
+        kernel = self.world.kernel
+        alive = {acl for acl in kernel.live() if (disk := kernel.disk(acl)) and self.world.holds(disk[0])}
+        self.live = {acl: disk for acl, disk in self.live.items() if acl in alive and kernel.disk(acl) == disk}
+
+    def after_pass(self) -> None:
+        self.excused &= {iqn for _, iqn in self.misled()}
+
+    # --- statuses ---------------------------------------------------------------------------------------------
+
+    def status(self, key: str, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+        """P14, at each write of a status."""
+        if before is None:
+            return
+        if after["observedGeneration"] < before["observedGeneration"]:
+            self.broken.append(f"P14: observedGeneration of {key} went back")
+        old = {one["type"]: one for one in before["conditions"]}
+        for new in after["conditions"]:
+            was = old.get(new["type"])
+            if was and (was["status"] != new["status"]) != (was["lastTransitionTime"] != new["lastTransitionTime"]):
+                self.broken.append(f"P14: {key} {new['type']}: {was} -> {new}")
