@@ -1,7 +1,8 @@
 """What is wanted of this boot server, kept between passes: small frozen clients and versions, never all objects.
 
 The store is the truth; the index only remembers which version of each object it has digested, so that a pass reads
-what changed and a quiet sweep reads one number an object.
+what changed and a quiet sweep reads one number an object. ``turns`` counts how often something had: at the same count
+the wishes are the same.
 """
 
 from collections import defaultdict
@@ -26,6 +27,7 @@ class Index:
     clients: dict[str, Client] = field(default_factory=dict)
     images: dict[str, Golden] = field(default_factory=dict)
     orphans: frozenset[str] = frozenset()
+    turns: int = 0
     _shared: dict[str, Network | Image] = field(default_factory=dict)
     _machine_of: dict[str, str] = field(default_factory=dict)
     _sessions_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -37,7 +39,10 @@ class Index:
         """Digests what changed among these keys (None: among all); the machines whose wishes were looked at anew."""
         if keys is None:
             current = await store.versions()
-            stale = {key for key, version in current.items() if self.versions.get(key) != version}
+            # Versions rise by commit for all objects together, and what was noted may be that of a status: only a later
+            # one says that the object has changed since it was read.
+            known = self.versions
+            stale = {key for key, version in current.items() if known.get(key, -1) < version}
             stale |= self.versions.keys() - current.keys()
             self.versions = dict(current)
             self._founded = self._founded or bool(current) or (await store.list())[1] > 0
@@ -46,6 +51,7 @@ class Index:
             self.forget(stale)
         if not stale:
             return frozenset()
+        self.turns += 1
         self.orphans = await store.orphans()
         if any(key.startswith("Network/") for key in stale) or len(stale) > 1000:
             objects, _ = await store.list()
