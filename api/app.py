@@ -12,7 +12,7 @@ PREFIX = "/api/v1"
 _ABOUT = """Diskless boot, declared. Objects are the manifests that `ggnet validate` reads; the daemon makes the
 boot server match.
 
-Every request but `/healthz` and `/readyz` needs `Authorization: Bearer TOKEN`. Errors are `application/problem+json`
+Every request but `/healthz`, `/readyz` and these pages needs `Authorization: Bearer TOKEN`. Errors are `application/problem+json`
 (RFC 9457) with `error_code`, `request_id` and `errors[]`."""
 
 

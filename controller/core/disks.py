@@ -10,6 +10,9 @@ from controller.core.names import OverlayName
 from controller.core.steps import Change, CreateOverlay, DeleteOverlay, Effect, ImportImage, Step, WithdrawTarget
 from controller.core.world import Desired
 
+# A disk outlives its session's row only where the store was lost or put back: what is on it may be all that is left.
+_STRAY = "no session with the uid {} is known: put the lost store back, or remove the file from the pool by hand"
+
 
 def imports(desired: Desired, index: Index) -> Iterator[Step]:
     """Images whose source is not the one that the newest version was made from."""
@@ -62,18 +65,22 @@ def deletions(cases: Sequence[Case], desired: Desired, index: Index, leaving: It
         for overlay in case.overlays:
             if not _unwanted(case, overlay, desired, index):
                 continue
+            size = index.observed.pool.overlays[str(overlay)].size
+            gone = (Change(str(overlay), f"{size} bytes", None),)
+            if not _known(case, overlay):
+                yield Step(DeleteOverlay(overlay), frozenset(), "drift", Effect.DATA_LOSS, gone, _STRAY.format(overlay.uid))
+                continue
             held = case.suspended
             if case.exported == str(overlay):
                 held = held or case.in_use
                 if not case.publishes:
                     held = held or waits.get(case.iqn, f"{case.iqn} still stands on it")
-            size = index.observed.pool.overlays[str(overlay)].size
             yield Step(
                 DeleteOverlay(overlay),
                 case.owners_of(overlay),
                 case.cause,
                 effect=Effect.DATA_LOSS if overlay.uid in case.client.discard else Effect.NONE,
-                changes=(Change(str(overlay), f"{size} bytes", None),),
+                changes=gone,
                 held=held,
             )
 
@@ -86,8 +93,13 @@ def _unwanted(case: Case, overlay: OverlayName, desired: Desired, index: Index) 
         return False  # which disk it gets is not known, so neither is which it does not
     if isinstance(case.disk, Disk) and case.disk.overlay == overlay:
         return False
-    if overlay.uid in case.client.idle or (boot is not None and boot.uid == overlay.uid):
+    if _known(case, overlay):
         return True
     # Of a session that we do not know: only in a picture that is whole, and never of what was let go in place.
     whole = desired.complete and index.observed.complete >= {"pool", "lio"}
     return whole and not case.client.orphan and case.client.machine not in desired.orphans
+
+
+def _known(case: Case, overlay: OverlayName) -> bool:
+    boot = case.client.boot
+    return overlay.uid in case.client.idle or (boot is not None and boot.uid == overlay.uid)

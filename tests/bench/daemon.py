@@ -36,7 +36,9 @@ def daemon_rows(made: Stand, times: int) -> Iterator[Row]:
     floor_is = "exec + imports, then read + compare everything"
     yield Row("start-up: exec -> converged", made.count, starts, floor, Goal("ratio", 1.67), floor_is, note=_NOTE)
     limit = 150 * max(1.0, made.count / 10_000)
-    yield Row("memory after the first sweep", made.count, memory, bare, Goal("at most", limit), "the imports alone", unit="MB")
+    yield Row(
+        "memory after the first sweep", made.count, memory, bare, Goal("at most", limit), "the imports alone", unit="MB"
+    )
 
 
 def _environment(made: Stand, notify: Path) -> dict[str, str]:

@@ -9,12 +9,12 @@ from time import perf_counter
 import anyio
 
 from controller.adapters import command
-from controller.core.render import dhcpd
-from controller.core.steps import LoadDhcp
-from controller.core.world import DhcpConfig
-from controller.core.resolve import resolve
 from controller.adapters.clock import SystemClock
 from controller.adapters.store import SqlStore
+from controller.core.render import dhcpd
+from controller.core.resolve import resolve
+from controller.core.steps import LoadDhcp
+from controller.core.world import DhcpConfig
 from manifests.types import Ipv4
 from tests.bench.documents import SITE
 from tests.bench.rows import Goal, Row

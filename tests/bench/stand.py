@@ -28,7 +28,7 @@ from controller.adapters.simulated.configfs import FakeConfigFs
 from controller.adapters.store import SqlStore
 from controller.adapters.tftp import TftpTree
 from controller.core import names, scripts
-from controller.core.render import dhcpd, ipxe
+from controller.core.render import ipxe
 from controller.core.resolve import resolve
 from controller.core.steps import LoadDhcp, PublishTarget
 from controller.core.world import Client, Desired, Target
