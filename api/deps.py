@@ -20,7 +20,7 @@ _bearer = HTTPBearer(auto_error=False, description="The content of `admin.token`
 @dataclass(frozen=True, slots=True)
 class Door:
     """All that the routes share. ``writing`` keeps two writes of this process from each passing the check of the whole
-    set that both together fail."""
+    set that both together fail; ``stopping`` ends the streams that would never end by themselves."""
 
     store: Store
     clock: Clock
@@ -28,6 +28,7 @@ class Door:
     token: str
     metrics: Metrics = field(default_factory=Metrics)
     writing: anyio.Lock = field(default_factory=anyio.Lock)
+    stopping: anyio.Event = field(default_factory=anyio.Event)
 
 
 @dataclass(frozen=True, slots=True)

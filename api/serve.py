@@ -63,4 +63,5 @@ async def serve(app: FastAPI, sock: socket.socket) -> None:
         try:
             await anyio.sleep_forever()
         finally:
+            app.state.door.stopping.set()
             server.should_exit = True

@@ -15,8 +15,6 @@ from controller.core.steps import Plan
 from controller.core.world import Observed
 from manifests.kinds import Object
 
-SWEEP = "sweep"
-
 
 @dataclass(frozen=True, slots=True)
 class Sight:
@@ -28,7 +26,7 @@ class Sight:
 
 def swept_at(observations: Mapping[str, str]) -> datetime | None:
     """When the last full sweep ended; None before the first one."""
-    row = observations.get(SWEEP)
+    row = observations.get(snapshot.SWEEP)
     return datetime.fromisoformat(json.loads(row)["at"]) if row else None
 
 
@@ -37,7 +35,7 @@ async def look(door: Door) -> Sight:
     observations = await door.store.observations()
     if not observations:
         raise Unavailable("The controller has not looked at its host yet: is it running? See /readyz.")
-    rows = {key: row for key, row in observations.items() if key != SWEEP}
+    rows = {key: row for key, row in observations.items() if key != snapshot.SWEEP}
     return Sight(snapshot.loads(rows), swept_at(observations))
 
 

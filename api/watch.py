@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from api import liveness, selectors
 from api.deps import Door, DoorOf
 from api.problems import Malformed
-from controller.ports import LogEntry, NotFound
+from controller.ports import Gone, LogEntry, NotFound, StoreError
 from manifests.kinds import PLURALS
 
 POLL = 0.5
@@ -64,8 +64,11 @@ def _kind(plural: str) -> str:
 async def _stream(door: Door, since: int, kinds: frozenset[str], matches: selectors.Matches) -> AsyncIterator[str]:
     quiet = 0.0
     yield ": watching\n\n"
-    while True:
-        entries = await door.store.changes(since)
+    while not door.stopping.is_set():
+        try:
+            entries = await door.store.changes(since)
+        except (Gone, StoreError):
+            return  # the client comes back with the id that it has, and is then told what is wrong
         for entry in entries:
             since = entry.resource_version
             if kinds and entry.key.partition("/")[0] not in kinds:

@@ -27,6 +27,7 @@ from controller.adapters.pool import PoolDir
 from controller.adapters.simulated.host import simulated
 from controller.adapters.store import SqlStore
 from controller.adapters.tftp import TftpTree
+from controller.core.names import controller_lease
 from controller.ports import Clock, Source, Store
 from controller.settings import Settings
 from controller.shell.daemon import Daemon, lead
@@ -87,7 +88,7 @@ async def run_all(settings: Settings, simulate: bool, door: Callable[[Store, Clo
 async def _control(settings: Settings, store: Store, simulate: bool) -> None:
     with _alone(settings):
         ours = clock()
-        lease = await lead(store, ours, f"controller/{settings.server}", f"{settings.server}@{socket.gethostname()}")
+        lease = await lead(store, ours, controller_lease(settings.server), f"{settings.server}@{socket.gethostname()}")
         systemd = Systemd(settings.notify_socket)
         reconciler = Reconciler(store, _host(settings, simulate), settings.names, ours, lease)
         daemon = Daemon(

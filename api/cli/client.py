@@ -1,5 +1,6 @@
 """The command's way to the daemon: where it is, with which token, and what each of its refusals means as an exit code."""
 
+import atexit
 import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -106,7 +107,10 @@ def connect() -> Client:
     if not token.isascii() or not token.isprintable() or " " in token:
         raise Failure("GGNET_TOKEN holds characters that no token has", UNAUTHORISED, remedy=_REMEDY["unauthorised"])
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-    return Client(httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=host not in _LOCAL))
+    https = url.startswith("https:")  # to read the trusted certificates takes longer than most requests
+    http = httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=host not in _LOCAL, verify=https)
+    atexit.register(http.close)
+    return Client(http)
 
 
 def load(kind: "type[Settings]") -> "Settings":
@@ -118,7 +122,7 @@ def load(kind: "type[Settings]") -> "Settings":
     except ValidationError as error:
         first = error.errors()[0]
         variable = "GGNET_" + "_".join(str(part) for part in first["loc"]).upper().removeprefix("GGNET_")
-        raise Failure(f"{variable}: {first['msg']}", remedy="correct or unset it") from None
+        raise Failure(f"{variable}: {first['msg'].removeprefix('Value error, ')}", remedy="correct or unset it") from None
 
 
 def failure(response: "httpx.Response") -> Failure:

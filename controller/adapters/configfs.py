@@ -11,9 +11,26 @@ from typing import Protocol
 
 from manifests.types import shown
 
+_PAGE = 4096  # no attribute is longer (configfs: one page)
 
-class ConfigFs(Protocol):
-    """Each raises OSError as the kernel answers; ``str`` values are without the trailing newline or NUL."""
+
+class ReadableFs(Protocol):
+    """The looks. Each raises OSError as the kernel answers; values come without the trailing newline or NUL."""
+
+    def readlink(self, path: str) -> str:
+        """Where the link leads, as a path below ``target/``. EINVAL when it is not a link."""
+
+    def read(self, path: str) -> str: ...
+
+    def listdir(self, path: str) -> tuple[str, ...]:
+        """Names, sorted."""
+
+    def exists(self, path: str) -> bool:
+        """OSError only when that cannot be told."""
+
+
+class ConfigFs(ReadableFs, Protocol):
+    """The looks and the changes."""
 
     def mkdir(self, path: str) -> None: ...
 
@@ -24,18 +41,7 @@ class ConfigFs(Protocol):
 
     def unlink(self, path: str) -> None: ...
 
-    def readlink(self, path: str) -> str:
-        """Where the link leads, as a path below ``target/``. EINVAL when it is not a link."""
-
-    def read(self, path: str) -> str: ...
-
     def write(self, path: str, value: str) -> None: ...
-
-    def listdir(self, path: str) -> tuple[str, ...]:
-        """Names, sorted."""
-
-    def exists(self, path: str) -> bool:
-        """OSError only when that cannot be told."""
 
     def problem(self) -> str | None:
         """Why there is no target to talk to, with the remedy; None when there is one."""
@@ -68,7 +74,7 @@ class KernelConfigFs:
     def read(self, path: str) -> str:
         fd = os.open(self._at(path), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return os.read(fd, 1 << 16).decode("ascii", "backslashreplace").rstrip("\n\0")
+            return os.read(fd, _PAGE).decode("ascii", "backslashreplace").rstrip("\n\0")
         finally:
             os.close(fd)
 

@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from controller.adapters import dhcp_probe, listeners
 from controller.settings import Settings
 
 _TOOLS = {
@@ -17,7 +17,7 @@ _TOOLS = {
     "qemu-img": "apt install qemu-utils (needed only to convert images)",
 }
 _PROGRAMS = ("undionly.kpxe", "ipxe.efi")
-_LISTENERS = ((67, "udp", "dhcpd"), (69, "udp", "in.tftpd"))
+_PROBE_SECONDS = 1.5
 _RESTORERS = ("target.service", "rtslib-fb-targetctl.service")
 
 
@@ -33,7 +33,15 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """All findings, in the order in which a boot needs the things; reads only."""
-    return [*_tools(), *_kernel(settings.configfs), *_pool(settings), *_tftp(settings), *_dhcp(settings), *_ports()]
+    return [
+        *_tools(),
+        *_kernel(settings.configfs),
+        *_pool(settings),
+        *_tftp(settings),
+        *_dhcp(settings),
+        *_ports(settings.configfs),
+        *_foreign_dhcp(),
+    ]
 
 
 def _tools() -> Iterator[Finding]:
@@ -127,24 +135,42 @@ def _dhcp(settings: Settings) -> Iterator[Finding]:
     )
 
 
-def _ports() -> Iterator[Finding]:
-    for port, protocol, server in _LISTENERS:
-        taken = _bound(port)
-        yield Finding(
-            f"port {port}/{protocol}",
-            "ok" if taken else "warning",
-            "served" if taken else "nobody listens",
-            "" if taken else f"start {server}",
-        )
+def _ports(configfs: Path) -> Iterator[Finding]:
+    dhcp = listeners.packet_listeners() | listeners.holders(67, "udp")
+    yield _served("port 67/udp", dhcp, ("dhcpd",), "start dhcpd")
+    yield _served("port 69/udp", listeners.holders(69, "udp"), ("in.tftpd", "xinetd", "systemd"), "start tftpd-hpa")
+    holders = listeners.holders(3260, "tcp")
+    if holders - {listeners.KERNEL}:
+        names = ", ".join(sorted(holders))
+        yield Finding("port 3260/tcp", "error", f"{names} has it; the kernel's target cannot", f"stop {names}")
+    else:
+        portals = any((configfs / "target/iscsi").glob("iqn.*/tpgt_1/np/*:3260"))
+        yield Finding("port 3260/tcp", "ok", "the kernel's target serves" if portals else "free")
 
 
-def _bound(port: int) -> bool:
-    """Whether somebody has this UDP port, as the kernel lists it (/proc/net/udp: local address in hex)."""
-    wanted = f":{port:04X}"
-    rows = Path("/proc/net/udp").read_text().splitlines()[1:]
-    return any(row.split()[1].endswith(wanted) for row in rows) or _packet_socket(port)
+def _served(subject: str, holders: frozenset[str], known: tuple[str, ...], remedy: str) -> Finding:
+    strange = sorted(holders - {*known})
+    if holders & {*known}:
+        return Finding(subject, "ok", f"served by {', '.join(sorted(holders & {*known}))}")
+    if strange:
+        return Finding(subject, "warning", f"held by {', '.join(strange)}, not by {known[0]}", f"stop it, and {remedy}")
+    return Finding(subject, "warning", "nobody listens", remedy)
 
 
-def _packet_socket(port: int) -> bool:
-    """dhcpd listens on a packet socket, and on UDP only as a fallback."""
-    return port == socket.getservbyname("bootps", "udp") and len(Path("/proc/net/packet").read_text().splitlines()) > 1
+def _foreign_dhcp() -> Iterator[Finding]:
+    ours = dhcp_probe.interfaces()
+    for name, address in ours.items():
+        try:
+            others = dhcp_probe.offers(name, _PROBE_SECONDS) - set(ours.values())
+        except dhcp_probe.ProbeError as error:
+            yield Finding(
+                "other DHCP servers", "warning", f"not asked: {error}", "run the doctor as root, with no DHCP client running"
+            )
+            continue
+        if others:
+            remedy = "stop it, or set the network's dhcp to external"
+            yield Finding(
+                "other DHCP servers", "error", f"{', '.join(sorted(others))} answers on {name} ({address}) too", remedy
+            )
+        else:
+            yield Finding("other DHCP servers", "ok", f"none on {name} ({address})")

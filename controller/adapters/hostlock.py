@@ -4,8 +4,10 @@ import fcntl
 import os
 from pathlib import Path
 
+from controller.ports import Fenced
 
-class AlreadyRunning(Exception):
+
+class AlreadyRunning(Fenced):
     """Another controller runs on this host with the same state folder: stop it first."""
 
 

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from controller.adapters import lio_read as read
 from controller.adapters.configfs import ConfigFs
+from controller.adapters.lio_check import Sizes, size_of
 from controller.adapters.lio_read import Place
-from controller.adapters.lio_write import Sizes, Writer, failure, size_of
+from controller.adapters.lio_write import Writer, failure
 from controller.adapters.workers import Job, Stuck, Workers
 from controller.core import names
 from controller.core.names import Site
@@ -68,10 +69,13 @@ class KernelLio:
     async def _act(self, iqn: Iqn, work: Callable[[Writer], None]) -> None:
         def inside(job: Job) -> None:
             fs = _Checked(self._fs, job)
-            problem = fs.problem()
-            if problem:
-                raise EffectRefused("LioAbsent", problem)
-            work(Writer(fs, self._site, self._sizes))
+            try:
+                work(Writer(fs, self._site, self._sizes))
+            except OSError as error:
+                problem = fs.problem()
+                if problem is None:
+                    raise
+                raise EffectRefused("LioAbsent", problem) from error
 
         try:
             await self._workers.run(iqn, inside, self._deadline)
@@ -117,7 +121,7 @@ class KernelLio:
         place = Place.of(self._site, iqn)
         if place is None:
             raise OSError("is not a target of this site")
-        return read.state(fs, place, read.find(fs, place))
+        return read.state(fs, place)[0]
 
     def _login(self, fs: ConfigFs, iqn: Iqn, initiator: Iqn) -> tuple[Login, str | None]:
         place = Place.of(self._site, iqn)

@@ -8,8 +8,9 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
-from controller.adapters.configfs import ConfigFs
+from controller.adapters.configfs import ReadableFs
 from controller.core import names
 from controller.core.names import Site
 from controller.core.world import Login, TargetState
@@ -60,21 +61,25 @@ class Place:
         return f"{self.hba}/{self.backstore}"
 
 
-def numbers(fs: ConfigFs, folder: str) -> dict[int, str]:
+def numbers(fs: ReadableFs, folder: str) -> dict[int, str]:
     """The ``lun_N`` or ``tpgt_N`` folders of a folder, N -> path; empty when the folder is absent."""
     found = (_NUMBERED.fullmatch(name) for name in listing(fs, folder))
     return {int(match[1]): f"{folder}/{match[0]}" for match in found if match}
 
 
-def listing(fs: ConfigFs, folder: str) -> tuple[str, ...]:
+def listing(fs: ReadableFs, folder: str) -> tuple[str, ...]:
     try:
         return fs.listdir(folder)
     except FileNotFoundError:
         return ()
 
 
-def link(fs: ConfigFs, folder: str) -> tuple[str, str] | None:
-    """The one symbolic link in a LUN's folder: its own path, and where it leads."""
+def link(fs: ReadableFs, folder: str, likely: str) -> tuple[str, str] | None:
+    """The one symbolic link in a LUN's folder: its own path, and where it leads. ``likely`` is the name that we give."""
+    try:
+        return f"{folder}/{likely}", fs.readlink(f"{folder}/{likely}")
+    except FileNotFoundError:
+        pass
     for name in listing(fs, folder):
         if name.startswith("alua_") or name in ("statistics", "write_protect"):
             continue
@@ -86,24 +91,23 @@ def link(fs: ConfigFs, folder: str) -> tuple[str, str] | None:
     return None
 
 
-def serial(fs: ConfigFs, device: str) -> str:
+def serial(fs: ReadableFs, device: str) -> str:
     return fs.read(f"{device}/wwn/vpd_unit_serial").partition(": ")[2].strip()
 
 
-def hbas(fs: ConfigFs) -> Iterator[str]:
-    return (f"core/{name}" for name in fs.listdir("core") if _HBA.fullmatch(name))
-
-
-def is_ours(fs: ConfigFs, place: Place, device: str) -> bool:
+def is_ours(fs: ReadableFs, place: Place, device: str) -> bool:
     """A device of our name with another serial is another site's. One without any is ours, half-made: the serial is
     the first thing that we write to a device.
     """
-    return fs.exists(device) and serial(fs, device) in ("", place.serial)
+    try:
+        return serial(fs, device) in ("", place.serial)
+    except FileNotFoundError:
+        return False
 
 
-def devices(fs: ConfigFs, place: Place) -> Iterator[str]:
+def devices(fs: ReadableFs, place: Place) -> Iterator[str]:
     """Our device, wherever somebody may have put it: where our target leads, at home, in any other HBA."""
-    exported = (link(fs, folder) for folder in numbers(fs, f"{place.tpg}/lun").values())
+    exported = (link(fs, folder, place.backstore) for folder in numbers(fs, f"{place.tpg}/lun").values())
     places = [led for _, led in filter(None, exported) if _HBA.match(led) and led.endswith(f"/{place.backstore}")]
     for device in dict.fromkeys((*places, place.home)):
         if is_ours(fs, place, device):
@@ -114,11 +118,11 @@ def devices(fs: ConfigFs, place: Place) -> Iterator[str]:
             yield device
 
 
-def find(fs: ConfigFs, place: Place) -> str | None:
+def find(fs: ReadableFs, place: Place) -> str | None:
     return next(devices(fs, place), None)
 
 
-def login(fs: ConfigFs, acl: str) -> tuple[Login, str | None]:
+def login(fs: ReadableFs, acl: str) -> tuple[Login, str | None]:
     """Whether this ACL's initiator is logged in. What cannot be read, or is in between, is unknown, never off."""
     try:
         info = fs.read(f"{acl}/info")
@@ -133,7 +137,7 @@ def login(fs: ConfigFs, acl: str) -> tuple[Login, str | None]:
     return state, address[1] if address else None
 
 
-def dynamic(fs: ConfigFs, tpg: str) -> tuple[str, ...] | None:
+def dynamic(fs: ReadableFs, tpg: str) -> tuple[str, ...] | None:
     """Initiators that are logged in without an ACL of their own; None when that cannot be told."""
     try:
         return tuple(fs.read(f"{tpg}/dynamic_sessions").replace("\0", "\n").split())
@@ -143,7 +147,7 @@ def dynamic(fs: ConfigFs, tpg: str) -> tuple[str, ...] | None:
         return None
 
 
-def sessions(fs: ConfigFs, place: Place) -> dict[str, tuple[Login, str | None]]:
+def sessions(fs: ReadableFs, place: Place) -> dict[str, tuple[Login, str | None]]:
     """Initiators that are, or may be, logged in to any portal group of our target."""
     found: dict[str, tuple[Login, str | None]] = {}
     for tpg in numbers(fs, place.target).values():
@@ -158,16 +162,28 @@ def sessions(fs: ConfigFs, place: Place) -> dict[str, tuple[Login, str | None]]:
     return found
 
 
-def state(fs: ConfigFs, place: Place, device: str | None) -> TargetState | None:
-    """All facts of one target; None when nothing is there."""
+def state(fs: ReadableFs, place: Place) -> tuple[TargetState | None, str | None]:
+    """All facts of one target, None when nothing is there; and its device."""
+    once = Once(fs)
+    device = find(once, place)
     if device is None and not fs.exists(place.target):
-        return None
-    facts = {**_device(fs, place, device), **_target(fs, place, device)}
-    live = sorted(sessions(fs, place).values(), key=lambda found: (found[0] is not Login.ACTIVE, found[1] or ""))
-    return TargetState(facts, *(live[0] if live else (Login.NONE, None)))
+        return None, None
+    facts = {**_device(once, place, device), **_target(once, place, device)}
+    live = sorted(sessions(once, place).values(), key=lambda found: (found[0] is not Login.ACTIVE, found[1] or ""))
+    return TargetState(facts, *(live[0] if live else (Login.NONE, None))), device
 
 
-def _device(fs: ConfigFs, place: Place, device: str | None) -> dict[str, str]:
+class Once:
+    """One look: nothing is asked twice, and all that is told of one target is of one moment, or nearly."""
+
+    def __init__(self, fs: ReadableFs) -> None:
+        self.exists = fs.exists
+        self.read = cache(fs.read)
+        self.readlink = cache(fs.readlink)
+        self.listdir = cache(fs.listdir)
+
+
+def _device(fs: ReadableFs, place: Place, device: str | None) -> dict[str, str]:
     if device is None:
         return {}
     facts = {"backstore": place.backstore, "backstore/enable": fs.read(f"{device}/enable")}
@@ -183,7 +199,7 @@ def _device(fs: ConfigFs, place: Place, device: str | None) -> dict[str, str]:
     return facts | {f"backstore/attrib/{name}": fs.read(f"{device}/attrib/{name}") for name in _DEVICE}
 
 
-def _target(fs: ConfigFs, place: Place, device: str | None) -> dict[str, str]:
+def _target(fs: ReadableFs, place: Place, device: str | None) -> dict[str, str]:
     groups = numbers(fs, place.target)
     facts = {f"tpgt_{number}": "1" for number in groups if number != 1}
     if 1 not in groups:
@@ -191,7 +207,7 @@ def _target(fs: ConfigFs, place: Place, device: str | None) -> dict[str, str]:
     facts |= {"tpg": "1", "tpg/enable": fs.read(f"{place.tpg}/enable")}
     facts |= {f"tpg/attrib/{name}": fs.read(f"{place.tpg}/attrib/{name}") for name in _TPG}
     for number, folder in numbers(fs, f"{place.tpg}/lun").items():
-        found = link(fs, folder)
+        found = link(fs, folder, place.backstore)
         if found:
             facts[f"lun/{number}"] = _backstore(place, device, found[1])
     for initiator in fs.listdir(f"{place.tpg}/acls"):
@@ -205,11 +221,11 @@ def _backstore(place: Place, device: str | None, led: str) -> str:
     return led.removeprefix("core/") if name == place.backstore and led != device else name
 
 
-def _acl(fs: ConfigFs, place: Place, initiator: str) -> Mapping[str, str]:
+def _acl(fs: ReadableFs, place: Place, initiator: str) -> Mapping[str, str]:
     folder, fact = f"{place.tpg}/acls/{initiator}", f"acl/{initiator}"
     facts = {fact: "1"} | {f"{fact}/attrib/{name}": fs.read(f"{folder}/attrib/{name}") for name in _ACL}
     for number, mapped in numbers(fs, folder).items():
-        found = link(fs, mapped)
+        found = link(fs, mapped, place.backstore)
         if not found:
             continue
         # The kernel drops the mapping with the TPG's LUN and leaves the link: then write_protect reads as nothing

@@ -7,33 +7,20 @@ refused unless the action says that it may. ``enable`` is never toggled to updat
 """
 
 import errno
-import os
-import re
-import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from controller.adapters import lio_read as read
 from controller.adapters.configfs import ConfigFs
+from controller.adapters.lio_check import Sizes, checked, look_at_disk
 from controller.adapters.lio_read import Place
 from controller.core import targets
 from controller.core.names import Site
 from controller.core.steps import PublishTarget, WithdrawTarget
 from controller.core.world import Login, Target
 from controller.ports import EffectFailed, EffectRefused
-from manifests.types import Ipv4, Iqn, shown
+from manifests.types import shown
 
-Sizes = Callable[[str], int]
 _SHAPE = ("backstore/path", "backstore/size", "backstore/buffered", "backstore/serial")
-# control takes key=value pairs split by commas and line ends, and keeps 255 characters of a name (target_core_file.h).
-_PATH = re.compile(r"/[A-Za-z0-9._@+/:-]{1,254}", re.ASCII).fullmatch
-
-
-def size_of(path: str) -> int:
-    """Bytes of a plain file. OSError, also when it is anything else."""
-    found = os.lstat(path)
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "is not a plain file", path)
-    return found.st_size
 
 
 class Writer:
@@ -48,10 +35,11 @@ class Writer:
 
     def publish(self, action: PublishTarget) -> None:
         fs, target = self._fs, action.target
-        place = self._checked(target)
-        self._backing(target)
-        device = self._found(place)
-        found = read.state(fs, place, device)
+        place = checked(self._site, target)
+        look_at_disk(target, self._sizes)
+        found, device = read.state(fs, place)
+        if device is None:
+            self._free(place)
         facts, wanted = dict(found.facts) if found else {}, targets.facts(target)
         if facts == wanted:
             return
@@ -60,8 +48,11 @@ class Writer:
         if device and self._unfit(device, facts, wanted):
             self._unlink_luns(place, device, away=True)
             self._remove_device(device)
-            device = self._found(place)
-        self._remove_extra(place, target, device or place.home)
+            device = read.find(fs, place)
+            if device is None:
+                self._free(place)
+        if found:
+            self._remove_extra(place, target, device or place.home)
         device = self._device(place, device, wanted)
         self._group(place, wanted, readonly=target.readonly)
         self._lun(place, device)
@@ -70,48 +61,9 @@ class Writer:
         if fs.read(f"{place.tpg}/enable") != "1":
             fs.write(f"{place.tpg}/enable", "1")
 
-    def _found(self, place: Place) -> str | None:
-        device = read.find(self._fs, place)
-        if device is None and self._fs.exists(place.home):
+    def _free(self, place: Place) -> None:
+        if self._fs.exists(place.home):
             raise EffectRefused("Foreign", f"{place.home} has our name and another serial: rename or delete that backstore")
-        return device
-
-    def _checked(self, target: Target) -> Place:
-        """Only what its grammar allows goes into a path or a control file."""
-        place = Place.of(self._site, target.iqn)
-        try:
-            Iqn.parse(target.initiator)
-            address, _, port = target.portal.rpartition(":")
-            Ipv4.parse(address)
-            plain = bool(re.fullmatch(r"[1-9][0-9]{0,4}", port, re.ASCII)) and int(port) < 1 << 16
-        except ValueError as error:
-            raise EffectRefused("Invalid", f"target {shown(target.iqn)}: {error}") from None
-        if place is None or (target.backstore, target.serial) != (place.backstore, place.serial):
-            raise EffectRefused("Invalid", f"target {shown(target.iqn)} is not named as this site names its targets")
-        if not plain:
-            raise EffectRefused("Invalid", f"target {target.iqn}: portal {shown(target.portal)} must be ADDRESS:PORT")
-        if not _PATH(target.path) or any(part in ("", ".", "..") for part in target.path.split("/")[1:]):
-            raise EffectRefused(
-                "Invalid",
-                f"target {target.iqn}: {shown(target.path)} must be an absolute path of letters, digits and . _ @ + : -"
-                " with at most 255 characters, which is all that the kernel takes",
-            )
-        return place
-
-    def _backing(self, target: Target) -> None:
-        """The kernel makes a blank file where none is, and would serve it: look first."""
-        try:
-            size = self._sizes(target.path)
-        except FileNotFoundError:
-            raise EffectRefused("DiskMissing", f"{target.path} is missing") from None
-        except OSError as error:
-            raise EffectRefused("DiskUnreadable", f"{target.path}: {error.strerror}") from error
-        if size == 0:
-            raise EffectRefused("DiskEmpty", f"{target.path} is empty")
-        if size % 512:
-            raise EffectRefused("DiskUneven", f"{target.path} has {size} bytes, which is not a multiple of 512")
-        if size != target.size:
-            raise EffectRefused("DiskSize", f"{target.path} has {size} bytes where {target.size} are expected")
 
     def _guard(self, place: Place, target: Target, facts: Mapping[str, str]) -> None:
         """Looks once more, right before, at who is logged in."""
@@ -141,15 +93,15 @@ class Writer:
         fs = self._fs
         for number, group in read.numbers(fs, place.target).items():
             if number != 1:
-                self._remove_group(group)
+                self._remove_group(group, place)
         for initiator in read.listing(fs, f"{place.tpg}/acls"):
             acl = f"{place.tpg}/acls/{initiator}"
             if initiator != target.initiator:
-                self._remove_acl(acl)
+                self._remove_acl(acl, place)
                 continue
             for number, mapped in read.numbers(fs, acl).items():
                 if number != 0:
-                    self._remove_link(mapped)
+                    self._remove_link(mapped, place)
                     fs.rmdir(mapped)
         self._unlink_luns(place, device)
         for number, lun in read.numbers(fs, f"{place.tpg}/lun").items():
@@ -165,7 +117,7 @@ class Writer:
         """
         fs = self._fs
         for number, lun in read.numbers(fs, f"{place.tpg}/lun").items():
-            found = read.link(fs, lun)
+            found = read.link(fs, lun, place.backstore)
             if found and ((found[1] == device) if away else (number != 0 or found[1] != device)):
                 self._unmap(place, lun)
                 fs.unlink(found[0])
@@ -173,7 +125,7 @@ class Writer:
     def _unmap(self, place: Place, lun: str) -> None:
         for initiator in read.listing(self._fs, f"{place.tpg}/acls"):
             for mapped in read.numbers(self._fs, f"{place.tpg}/acls/{initiator}").values():
-                found = read.link(self._fs, mapped)
+                found = read.link(self._fs, mapped, place.backstore)
                 if found and found[1] == lun:
                     self._fs.unlink(found[0])
 
@@ -191,8 +143,8 @@ class Writer:
             if read.serial(fs, device) != place.serial:
                 fs.write(f"{device}/wwn/vpd_unit_serial", place.serial)
             path, size = wanted["backstore/path"], wanted["backstore/size"]
-            fs.write(f"{device}/control", f"fd_dev_name={path},fd_dev_size={size},fd_buffered_io=1")
-            self._attributes(device, "backstore/attrib/", wanted)
+            buffered = ",fd_buffered_io=1" if wanted["backstore/buffered"] == "1" else ""  # the kernel's default: O_DSYNC
+            fs.write(f"{device}/control", f"fd_dev_name={path},fd_dev_size={size}{buffered}")
             fs.write(f"{device}/enable", "1")
         self._attributes(device, "backstore/attrib/", wanted)
         return device
@@ -209,7 +161,7 @@ class Writer:
     def _lun(self, place: Place, device: str) -> None:
         fs, lun = self._fs, f"{place.tpg}/lun/lun_0"
         self._make(lun)
-        if read.link(fs, lun) is None:
+        if read.link(fs, lun, place.backstore) is None:
             fs.symlink(device, f"{lun}/{place.backstore}")
 
     def _acl(self, place: Place, target: Target, wanted: Mapping[str, str]) -> None:
@@ -218,7 +170,7 @@ class Writer:
         self._make(acl)
         self._attributes(acl, f"acl/{target.initiator}/attrib/", wanted)
         self._make(mapped)
-        found = read.link(fs, mapped)
+        found = read.link(fs, mapped, place.backstore)
         if found and (found[1] != lun or not fs.read(f"{mapped}/write_protect")):
             fs.unlink(found[0])
             found = None
@@ -235,11 +187,11 @@ class Writer:
                 self._fs.write(path, value)
 
     def _make(self, folder: str) -> None:
-        if not self._fs.exists(folder):
-            try:
-                self._fs.mkdir(folder)
-            except FileExistsError:  # another worker was faster: HBA folders are shared
-                return
+        """Asking costs as much as trying; and the folders of HBAs are shared with other workers."""
+        try:
+            self._fs.mkdir(folder)
+        except FileExistsError:
+            return
 
     def _module(self, folder: str, module: str) -> None:
         """The first folder of its kind loads the module that answers for it."""
@@ -271,34 +223,34 @@ class Writer:
             raise _in_use(place, live, "withdrawing the target would cut it off")
         devices = tuple(read.devices(fs, place))
         for group in read.numbers(fs, place.target).values():
-            self._remove_group(group)
+            self._remove_group(group, place)
         if fs.exists(place.target):
             fs.rmdir(place.target)
         for device in devices:
             self._remove_device(device)
         self._remove_hba(place.hba)
 
-    def _remove_group(self, group: str) -> None:
+    def _remove_group(self, group: str, place: Place) -> None:
         fs = self._fs
         if fs.read(f"{group}/enable") == "1":
             fs.write(f"{group}/enable", "0")
         for portal in fs.listdir(f"{group}/np"):
             fs.rmdir(f"{group}/np/{portal}")
         for initiator in fs.listdir(f"{group}/acls"):
-            self._remove_acl(f"{group}/acls/{initiator}")
+            self._remove_acl(f"{group}/acls/{initiator}", place)
         for lun in read.numbers(fs, f"{group}/lun").values():
-            self._remove_link(lun)
+            self._remove_link(lun, place)
             fs.rmdir(lun)
         fs.rmdir(group)
 
-    def _remove_acl(self, acl: str) -> None:
+    def _remove_acl(self, acl: str, place: Place) -> None:
         for mapped in read.numbers(self._fs, acl).values():
-            self._remove_link(mapped)
+            self._remove_link(mapped, place)
             self._fs.rmdir(mapped)
         self._fs.rmdir(acl)
 
-    def _remove_link(self, folder: str) -> None:
-        found = read.link(self._fs, folder)
+    def _remove_link(self, folder: str, place: Place) -> None:
+        found = read.link(self._fs, folder, place.backstore)
         if found:
             self._fs.unlink(found[0])
 

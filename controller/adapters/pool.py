@@ -98,13 +98,13 @@ class PoolDir:
     # --- looking --------------------------------------------------------------------------------------------
 
     def _observed(self, images: Collection[Golden]) -> PoolView:
-        space = os.statvfs(self._root)
+        space = os.statvfs(self._root)  # told in whole hundredths: it moves all the time, and no plan turns on less
         unreadable: dict[str, str] = {}
         state = PoolState(
             self._versions(unreadable),
             self._overlay_files(unreadable),
             {image.name: self._source(image) for image in images},
-            space.f_bavail * space.f_frsize,
+            space.f_bavail * 100 // max(1, space.f_blocks) * (space.f_blocks * space.f_frsize // 100),
             space.f_blocks * space.f_frsize,
         )
         return PoolView(state, unreadable)

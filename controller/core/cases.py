@@ -102,6 +102,12 @@ class Case:
         return f"{name} is running on this disk{f' from {peer}' if peer else ''}: {remedy}"
 
     @property
+    def lost(self) -> bool:
+        """The target stands on a file that is no longer in the pool: the kernel keeps the deleted one, and only a target
+        that is made anew opens another."""
+        return isinstance(self.disk, Disk) and self.disk.create and self.exported == str(self.disk.overlay)
+
+    @property
     def waits(self) -> str | None:
         """Why the target that is wanted cannot be made now."""
         return self.suspended or (self.in_use if self.cuts else None)
@@ -152,7 +158,7 @@ def _quiet(client: Client, index: Index, site: Site) -> bool:
     state = observed.targets.get(iqn)
     if boot is None or observed.unreadable:
         return not (state or overlays or observed.unreadable or client.machine in index.scripts)
-    if state is None or len(overlays) != 1 or client.portal is None or boot.persistence == "readonly":
+    if state is None or len(overlays) != 1 or client.portal is None or boot.persistence != "ephemeral":
         return False
     overlay = overlays[0]
     if overlay.uid != boot.uid or overlay.image != boot.image or boot.pin not in (None, overlay.version):
@@ -211,6 +217,9 @@ def _compare(
     client: Client, disk: Disk, state: TargetState | None
 ) -> tuple[tuple[Change, ...], tuple[Change, ...], Target | None]:
     wanted, found = facts(disk.target), state.facts if state else {}
+    if disk.create and found.get("backstore/path") == disk.target.path:
+        changes = difference(wanted, {})
+        return changes, changes, None
     if found == wanted:
         return (), (), None
     changes = difference(wanted, found)

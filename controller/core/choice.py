@@ -115,5 +115,6 @@ def _served(
         initiator=client.initiator,
         portal=client.portal,
         readonly=overlay is None,
+        durable=client.boot.persistence == "keep",
     )
     return Disk(target, version, overlay, create)

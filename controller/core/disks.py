@@ -48,7 +48,7 @@ def creations(cases: Sequence[Case]) -> Iterator[Step]:
                 case.owners,
                 case.cause,
                 changes=(Change(str(name), None, f"{case.disk.target.size} bytes"),),
-                held=case.suspended,
+                held=case.waits if case.lost else case.suspended,
             )
 
 

@@ -28,6 +28,21 @@ def publications(cases: Sequence[Case]) -> Iterator[Step]:
         )
 
 
+def releases(cases: Sequence[Case]) -> Iterator[Step]:
+    """Targets that stand on a file that somebody removed, before another file takes its name: after that, nobody could
+    tell that the kernel still holds the first."""
+    for case in cases:
+        if case.lost:
+            yield Step(
+                WithdrawTarget(case.iqn, cut=case.live and case.client.disruption),
+                case.owners,
+                case.cause,
+                effect=_effect(case),
+                changes=(Change(case.iqn, f"{case.exported} (deleted)", None),),
+                held=case.waits,
+            )
+
+
 def _effect(case: Case) -> Effect:
     if case.cuts and case.live:
         return Effect.DISRUPTIVE

@@ -21,6 +21,7 @@ def plan(desired: Desired, observed: Observed, site: Site) -> Plan:
     builds = (
         *first,
         *disks.imports(desired, index),
+        *exports.releases(cases),
         *disks.creations(cases),
         *exports.publications(cases),
         *bootfiles.constants(desired, observed),

@@ -99,8 +99,11 @@ class Teller:
     def _local(self, one: Machine, case: Case) -> Verdict:
         said = "it boots its local disk" if one.spec.enabled else "it is switched off in its spec: it boots its local disk"
         done = ("Local" if one.spec.enabled else "Disabled", said)
-        steps = [*self._left(one.key), *self._loading(case.client)]
-        return judge(steps, self._outcomes(one.key), blind=case.blind, missing=self._unloaded(case.client), done=done)
+        loading = self._loading(case.client)
+        outcomes = [*self._outcomes(one.key), *self._loaded(loading)]
+        return judge(
+            [*self._left(one.key), *loading], outcomes, blind=case.blind, missing=self._unloaded(case.client), done=done
+        )
 
     def session(self, one: Session) -> SessionStatus:
         client = self.desired.clients.get(one.spec.machine)
@@ -126,8 +129,9 @@ class Teller:
         blind = case.blind
         if blind is None and case.state is not None and case.state.login is Login.UNKNOWN and not own:
             blind = "whether its PC is logged in could not be read"
-        steps = [*own, *self._loading(case.client)]
-        return judge(steps, self._outcomes(key, machine), blind=blind, missing=missing, done=done)
+        loading = self._loading(case.client)
+        outcomes = [*self._outcomes(key, machine), *self._loaded(loading)]
+        return judge([*own, *loading], outcomes, blind=blind, missing=missing, done=done)
 
     def _idle(self, one: Session, client: Client | None) -> Verdict:
         """A session that does not run here: because that is asked, or because something is in its way."""
@@ -227,7 +231,8 @@ class Teller:
         missing = ("DhcpProblem", state.problem) if state.problem and not external else None
         done = ("External", "somebody else answers DHCP here") if external else ("Loaded", "dhcpd answers with it")
         blind = None if external else self.index.observed.unreadable.get("dhcp")
-        verdict = judge([*self._left(one.key), *loading], self._outcomes(one.key), blind=blind, missing=missing, done=done)
+        outcomes = [*self._outcomes(one.key), *self._loaded(loading)]
+        verdict = judge([*self._left(one.key), *loading], outcomes, blind=blind, missing=missing, done=done)
         counted = len({host.machine for host in config.hosts if host.network == one.name}) if config else None
         facts = {"machines": counted if counted is not None else one.status.machines if one.status else None}
         phase = phases.NETWORK[verdict.progress]
@@ -240,8 +245,14 @@ class Teller:
         return self.left.get(key, ())
 
     def _outcomes(self, *keys: str) -> list[Outcome | None]:
-        shared = sorted(self.load.owners) if self.load else ()
-        return [self.outcomes.get(key) for key in (*keys, *shared)]
+        return [self.outcomes.get(key) for key in keys]
+
+    def _loaded(self, loading: Sequence[Step]) -> list[Outcome | None]:
+        """How the load went that is left: whoever owned it in the pass, for its owners are those of what differs now."""
+        if not loading or self.load is None or self.desired.dhcp is None:
+            return []
+        shared = {*self.load.owners, *(f"Network/{subnet.name}" for subnet in self.desired.dhcp.subnets)}
+        return self._outcomes(*sorted(shared))
 
     def _loading(self, client: Client) -> list[Step]:
         """The load of DHCP that is left, if this machine's part in it is: by its own declaration, or because nobody has

@@ -23,6 +23,7 @@ _TPG = {
 # a PC without power would be taken for a live one longer than these two together.
 _ACL = {"nopin_timeout": "15", "nopin_response_timeout": "10"}
 _DEVICE = {"emulate_3pc": "0", "emulate_write_cache": "1"}
+_DURABLE = {"emulate_3pc": "0", "emulate_write_cache": "0"}
 
 
 def facts(target: Target) -> Mapping[str, str]:
@@ -38,10 +39,10 @@ def facts(target: Target) -> Mapping[str, str]:
         "backstore": target.backstore,
         "backstore/path": target.path,
         "backstore/size": str(target.size),
-        "backstore/buffered": "1",
+        "backstore/buffered": "0" if target.durable else "1",
         "backstore/serial": target.serial,
         "backstore/enable": "1",
-        **{f"backstore/attrib/{name}": value for name, value in _DEVICE.items()},
+        **{f"backstore/attrib/{name}": value for name, value in (_DURABLE if target.durable else _DEVICE).items()},
         "tpg": "1",
         **{f"tpg/attrib/{name}": value for name, value in _TPG.items()},
         "lun/0": target.backstore,

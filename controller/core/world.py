@@ -122,7 +122,8 @@ class Desired:
 class Target:
     """One disk of one machine as LIO must export it: one target, one TPG, one LUN, one ACL.
 
-    ``path`` is absolute, ``size`` in bytes (a multiple of 512), ``portal`` is ``ADDRESS:PORT``.
+    ``path`` is absolute, ``size`` in bytes (a multiple of 512), ``portal`` is ``ADDRESS:PORT``. ``durable``: what a PC
+    wrote is on the server's disk before it is told so; otherwise a power cut of the server loses the last of it.
     """
 
     iqn: Iqn
@@ -134,6 +135,7 @@ class Target:
     initiator: Iqn
     portal: str
     readonly: bool = False
+    durable: bool = False
 
 
 # --- there ------------------------------------------------------------------------------------------------------
@@ -222,7 +224,7 @@ class DhcpState:
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """Images by name and version, overlays by file name, sources by image; bytes free and in all."""
+    """Images by name and version, overlays by file name, sources by image; bytes free (to a hundredth) and in all."""
 
     images: Mapping[str, Mapping[int, ImageFile]] = field(default_factory=dict)
     overlays: Mapping[str, OverlayFile] = field(default_factory=dict)

@@ -4,16 +4,18 @@ One task does all passes, one after the other; the others only wake it. Two feed
 be lost, and a jittered sweep, which is the truth. A sweep that finds drift is counted, because an event was lost.
 """
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
 from controller.core.backoff import delay
+from controller.core.snapshot import SWEEP
 from controller.core.steps import Refused
 from controller.ports import Claim, Clock, Lease, Source, Store, Watch
 from controller.shell.hints import Places
@@ -45,6 +47,7 @@ class Daemon:
     _wake: anyio.Event = field(default_factory=anyio.Event)
     _hinted: set[str] = field(default_factory=set)
     _intakes: list[Intake] = field(default_factory=list)
+    _swept: datetime | None = None
 
     @property
     def store(self) -> Store:
@@ -75,8 +78,10 @@ class Daemon:
             if self.clock.monotonic() >= next_sweep:
                 first = self.reconciler.view.last is None
                 await self._pass(None, await self.store.claim(self.clock.now(), _BATCH))
+                self._swept = self.clock.now()
                 next_sweep = self.clock.monotonic() + self.sweep_seconds * random.uniform(0.9, 1.1)  # noqa: S311
                 if first:
+                    await self._beat()
                     self.ready()
                     tasks.start_soon(self.watch.run, self._touched)
                     tasks.start_soon(self._logins)
@@ -176,6 +181,13 @@ class Daemon:
         while True:
             await self.clock.sleep(_LEASE_SECONDS / 3)
             self.reconciler.lease = await self.store.renew(self.reconciler.lease, self.clock.now(), _LEASE_SECONDS)
+            await self._beat()
+
+    async def _beat(self) -> None:
+        """The time of the last sweep, for the doors: with the lease, because a quiet sweep itself writes nothing."""
+        if self._swept is not None:
+            beat = {SWEEP: json.dumps({"at": self._swept.isoformat()})}
+            await self.store.write_observations(beat, self.reconciler.lease)
 
 
 async def lead(store: Store, clock: Clock, name: str, holder: str) -> Lease:

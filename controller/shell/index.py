@@ -38,8 +38,10 @@ class Index:
             current = await store.versions()
             stale = {key for key, version in current.items() if self.versions.get(key) != version}
             stale |= self.versions.keys() - current.keys()
+            self.versions = dict(current)
         else:
             stale = set(keys)
+            self.forget(stale)
         if not stale:
             return frozenset()
         self.orphans = await store.orphans()
@@ -93,7 +95,7 @@ class Index:
 
     def _replace(self, objects: Mapping[str, Object], now: datetime) -> frozenset[str]:
         before = frozenset(self.clients)
-        for held in (self.versions, self._shared, self._machine_of, self._sessions_of, self._kept):
+        for held in (self._shared, self._machine_of, self._sessions_of, self._kept):
             held.clear()
         for one in objects.values():
             self._note(one)
@@ -131,7 +133,6 @@ class Index:
             self._dhcp = None
 
     def _note(self, one: Object) -> None:
-        self.versions[one.key] = one.metadata.resource_version or 0
         if isinstance(one, Network | Image):
             self._shared[one.key] = one
         elif isinstance(one, Session):
@@ -142,7 +143,6 @@ class Index:
                 self._kept[one.key] = one.metadata.uid or ""
 
     def _drop(self, key: str) -> None:
-        self.versions.pop(key, None)
         self._shared.pop(key, None)
         self._unlink(key)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import anyio
 
-from controller.core.names import Site, parse_script, script
+from controller.core.names import Site, script
 from controller.core.world import Desired, Domain, Observed
 from controller.ports import Dhcp, Lio, LioState, Pool, PoolView, Tftp, TftpState
 from manifests.types import Iqn, Mac
@@ -77,6 +77,12 @@ class View:
     site: Site
     last: Observed | None = None
 
+    def whole(self, seen: Observed) -> Observed:
+        """A glance, with what is known of the host as a whole: a glance in itself says nothing of what it left out."""
+        if self.last is None:
+            return seen
+        return replace(seen, complete=self.last.complete, unreadable=self.last.unreadable, foreign=self.last.foreign)
+
     async def sweep(self, host: Host, desired: Desired) -> Observed:
         self.last = await look(host, desired, None, None)
         return self.last
@@ -85,7 +91,7 @@ class View:
         """What these machines have, and what all share; needs a sweep before it."""
         assert self.last is not None
         iqns = {self.site.target(machine) for machine in machines}
-        shared = {path for path in self.last.boot if parse_script(path) is None}
+        shared = {path for path, file in self.last.boot.items() if file.machine is None}
         paths = {path for path, file in self.last.boot.items() if file.machine in machines} | {
             script(mac.hyphens) for mac in macs
         }

@@ -115,7 +115,8 @@ class Reconciler:
         told = events(results, objects, fresh, now)
         if told:
             await self.store.tell(told, lease)
-        await self.store.write_observations({key: text or None for key, text in dumps(observed, machines).items()}, lease)
+        seen = {key: text or None for key, text in dumps(self.view.whole(observed), machines).items()}
+        await self.store.write_observations(seen, lease)
         gone = await self._finalise(objects.values(), left, observed)
         await self._expire(objects.values(), found)
         waiting = {owner for step in left.steps for owner in step.owners}

@@ -3,13 +3,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.served import SITE, Served, serving
+from tests.api.served import SITE, Served, environment, serving
+from tests.api.warm import Warm
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    with Warm(environment()) as running:
+        yield running
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Served]:
+def door(tmp_path: Path, warm: Warm) -> Iterator[Served]:
     """An empty door."""
-    with serving(tmp_path) as served:
+    with serving(tmp_path, warm) as served:
         yield served
 
 

@@ -26,6 +26,7 @@ from controller.core.names import controller_lease
 from controller.ports import Lease, Revision, StatusWrite
 from controller.settings import Settings
 from manifests.load import load
+from tests.api.warm import Warm
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,6 +67,7 @@ class Served:
     token: str
     folder: Path
     settings: Settings
+    warm: Warm
     lease: list[Lease] = field(default_factory=list)
 
     @property
@@ -149,9 +151,10 @@ class Served:
 
         anyio.run(run)
 
-    def ggnet(self, *words: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        """The command as people run it: its own process, nothing of this one's environment but the path."""
-        return ggnet(*words, stdin=stdin, GGNET_STATE_DIR=str(self.folder), GGNET_URL=self.url, **environment)
+    def ggnet(self, *words: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+        """The command in a process of its own, with nothing of this one's environment but the path."""
+        surroundings = environment(GGNET_STATE_DIR=str(self.folder), GGNET_URL=self.url, **more)
+        return self.warm.run(list(words), stdin, surroundings)
 
 
 def command(*words: str) -> list[str]:
@@ -176,7 +179,7 @@ def ggnet(*words: str, stdin: str = "", **more: str) -> subprocess.CompletedProc
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Served]:
+def serving(folder: Path, warm: Warm) -> Iterator[Served]:
     """A door over a fresh SQLite store in this folder, on a free port, in a thread of its own."""
     settings = Settings(state_dir=folder)
     token = ensure(folder)
@@ -189,8 +192,9 @@ def serving(folder: Path) -> Iterator[Served]:
         try:
             with anyio.CancelScope() as scope:
                 scopes.append((anyio.lowlevel.current_token(), scope))
+                app = create(Door(store, SystemClock(), settings, token))
                 started.set()
-                await serve(create(Door(store, SystemClock(), settings, token)), sock)
+                await serve(app, sock)
         finally:
             await store.close()
 
@@ -198,7 +202,7 @@ def serving(folder: Path) -> Iterator[Served]:
     thread.start()
     assert started.wait(30)
     try:
-        yield Served(f"http://127.0.0.1:{sock.getsockname()[1]}", token, folder, settings)
+        yield Served(f"http://127.0.0.1:{sock.getsockname()[1]}", token, folder, settings, warm)
     finally:
         event_loop, scope = scopes[0]
         anyio.from_thread.run_sync(scope.cancel, token=event_loop)

@@ -43,9 +43,11 @@ class Watched:
         self.writes.append(what)
         if self.die == (len(self.writes), "before"):
             raise Crash
-        effect()
-        if self.die == (len(self.writes), "after"):
-            raise Crash
+        try:
+            effect()
+        finally:
+            if self.die == (len(self.writes), "after"):
+                raise Crash
 
     def mkdir(self, path: str) -> None:
         self._do(f"mkdir {path}", lambda: self.fs.mkdir(path))

@@ -42,7 +42,9 @@ def _serves(pc: Pc, own: list[OverlayName], exported: dict[str, str], script: by
     path = f"images/{pc.image}@v{pc.version}.raw" if readonly else f"overlays/{mine[0]}"
     iqn, initiator, backing = SITE.target(pc.name), SITE.initiator(pc.name), f"{POOL}/{path}"
     serial, backstore = SITE.serial(pc.name), f"ggnet-{pc.name}-os"
-    target = Target(iqn, pc.name, backstore, serial, backing, SIZE, initiator, PORTAL, readonly)
+    target = Target(
+        iqn, pc.name, backstore, serial, backing, SIZE, initiator, PORTAL, readonly, durable=pc.persistence == "keep"
+    )
     found = [f"{iqn}: {change}" for change in difference(facts(target), exported)]
     if script != ipxe.machine_script(SITE, pc.name, initiator, PORTAL, iqn).encode():
         found.append(f"{pc.name} has no right boot script")

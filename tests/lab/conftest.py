@@ -22,11 +22,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
-def site_of_session(lab: Lab) -> Site:
+def site_of_session(lab: Lab) -> Iterator[Site]:
     """GGnet on the boot server. What a test changes of it, it puts back; see ``site``."""
     site = Site(lab)
     site.open()
-    return site
+    yield site
+    site.hang_up()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -77,7 +78,7 @@ class Guest:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                self._wire.connect((ADDRESS, PORT), timeout=1).close()
+                self.connect(PORT, timeout=1).close()
             except OSError as error:
                 if process.poll() is not None or time.monotonic() > deadline:
                     tail = self.console.read_text(errors="replace")[-2000:]
@@ -85,6 +86,10 @@ class Guest:
                 time.sleep(0.1)
             else:
                 return
+
+    def connect(self, port: int, timeout: float = 5) -> socket.socket:
+        """A TCP connection to a port of it. OSError."""
+        return self._wire.connect((ADDRESS, port), timeout)
 
     def run(
         self,
@@ -101,7 +106,7 @@ class Guest:
         asked = {"argv": argv, "env": dict(env or {}), "cwd": cwd, "input": stdin}
         out: list[str] = []
         err: list[str] = []
-        with self._wire.connect((ADDRESS, PORT)) as line:
+        with self.connect(PORT) as line:
             line.settimeout(timeout)
             line.sendall(json.dumps(asked).encode() + b"\n")
             with line.makefile("r", encoding="utf-8") as answers:

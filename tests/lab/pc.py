@@ -84,12 +84,13 @@ class Pc:
         assert process.stdout is not None
         line = b""
         while data := process.stdout.read1(4096):  # type: ignore[attr-defined]
-            with self._more:
+            if shown:
+                *whole, line = (line + data).split(b"\n")
+                for one in whole:
+                    shown(_ESCAPE.sub(b"", one).decode(errors="replace"))
+            with self._more:  # after it was shown: who waits for a text goes on when it is on the screen
                 self._raw += data
                 self._more.notify_all()
-            *whole, line = (line + data).split(b"\n")
-            for one in whole if shown else ():
-                shown(_ESCAPE.sub(b"", one).decode(errors="replace"))  # type: ignore[misc]
         process.stdout.close()
         with self._more:
             self._more.notify_all()

@@ -81,10 +81,17 @@ class Site:
     def start(self, **environment: str) -> None:
         """``ggnet up``, until it is ready, which is after its first full look."""
         self.lab.daemon.start({**SETTINGS, **environment})
-        self._client = None
+        self.hang_up()
 
     def stop(self, signal: str = "TERM") -> None:
+        self.hang_up()
         self.lab.daemon.stop(signal=signal)
+
+    def hang_up(self) -> None:
+        """The next question opens a connection anew: the port and the token may be others by then."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def run(self, command: str | Sequence[str], stdin: str = "", timeout: float = 60) -> Result:
         """A command of the administrator's on the boot server."""

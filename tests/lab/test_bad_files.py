@@ -7,7 +7,7 @@ import pytest
 from tests.lab.documents import ROOM, image, mac, room, session
 from tests.lab.site import IMPORTS, POOL, TARGETS, TFTP, Site, script, target, until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 # How each is made below the import folder, and a word that its status must hold.
 IMAGES = {
     "missing": ("true", "bad.raw"),

@@ -8,7 +8,7 @@ from tests.lab.documents import ROOM, mac, room, session
 from tests.lab.pc import Firmware, Pc
 from tests.lab.site import Site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 PCS = {"pc02": Firmware.BIOS, "pc03": Firmware.UEFI, "pc04": Firmware.UEFI_PXE}
 
 

@@ -5,7 +5,7 @@ import pytest
 from tests.lab.documents import ROOM, mac, room, session
 from tests.lab.site import ADMIN_CONF, INCLUDE, Site, until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 POISON = "host ggnet-pc03-0 { hardware ethernet 52:54:00:00:ff:03; }\n"
 
 

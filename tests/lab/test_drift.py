@@ -10,7 +10,7 @@ from tests.lab.documents import ROOM, mac, room, session
 from tests.lab.site import ADMIN_CONF, BACKSTORES, INCLUDE, TARGETS, TFTP, Site, backstore, initiator, script, target, until
 from tests.lab.witness import Changes, kernel_tree, saveconfig, targetcli, without
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 SECONDS = 2.0
 PC = "pc02"
 IQN, INITIATOR = target(PC), initiator(PC)

@@ -24,7 +24,7 @@ from tests.lab.site import (
 )
 from tests.lab.witness import exported, rtslib_dump, stores
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 KILLS = 100
 LONGEST = 1.5
 PROGRAM = Path(__file__).parent / "inside" / "killer.py"

@@ -11,7 +11,7 @@ from tests.lab.site import TARGETS, Site, script, target, until
 from tests.lab.test_boot import pc
 from tests.lab.witness import Changes, LoggedIn, kernel_tree
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 PC = "pc02"
 OTHER = image("other")
 

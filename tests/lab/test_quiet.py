@@ -9,7 +9,7 @@ from tests.lab.documents import room, session
 from tests.lab.site import POOL, STATE, TFTP, Site, backstore, initiator, target, until
 from tests.lab.witness import Touched, exported, rtslib_dump, saveconfig, stores
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 OUTSIDE = ["/sys/kernel/config/target", TFTP, "/etc/dhcp", POOL]
 FULL = room(session("pc1"), session("pc10", persistence="keep"), session("pc02", persistence="readonly"))
 # What a quiet daemon may touch: its lease, and the time of its last sweep.

@@ -8,7 +8,7 @@ from tests.lab.documents import room, session, text
 from tests.lab.site import REPOSITORY, TARGETS, TFTP, Site, target, until
 from tests.lab.witness import Touched
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 FULL = room(session("pc1"), session("pc10"))
 OUTSIDE = [TARGETS, TFTP, "/etc/dhcp"]
 

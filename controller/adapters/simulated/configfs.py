@@ -176,6 +176,8 @@ class FakeConfigFs:
 
     def _do(self, call: str, path: str, effect: Callable[[], None]) -> None:
         self.calls += 1
+        if self.absent:
+            raise _answer(errno.ENOENT, path)
         self.hook("before", call, path)
         with self._one_at_a_time:
             effect()
@@ -185,6 +187,8 @@ class FakeConfigFs:
     def _see(self, call: str, path: str, look: Callable[[], T]) -> T:
         self.calls += 1
         self.hook("before", call, path)
+        if self.absent:
+            raise _answer(errno.ENOENT, path)
         if path in self._broken:
             raise _answer(errno.EIO, path)
         with self._one_at_a_time:

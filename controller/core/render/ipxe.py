@@ -21,18 +21,19 @@ _HEADER = re.compile(r"^# ggnet site (\S+) server (\S+) machine (\S+)$", re.ASCI
 _SAN = re.compile(r"iscsi:([0-9.]+):[^:]*:([0-9]+):([0-9A-Fa-f]+):(\S+)", re.ASCII)
 _PORTAL = re.compile(r"([0-9.]+):([1-9][0-9]{0,4})", re.ASCII)
 
+# UEFI firmware stops at its menu after a boot option that ended well; after one that failed it goes on to the next.
 _CONSTANT = f"""#!ipxe
 {_MARK}
 echo GGnet: looking for this machine's boot script
 set card:int32 0
 :card
 isset ${{net${{card}}/mac}} || goto local
-chain --autofree machines/${{net${{card}}/mac:hexhyp}}.ipxe && exit 0 ||
+chain --autofree machines/${{net${{card}}/mac:hexhyp}}.ipxe && exit 1 ||
 inc card
 iseq ${{card}} {CARDS} || goto card
 :local
 echo GGnet: no boot script for this machine: going on with its local disk
-exit 0
+exit 1
 """
 
 

@@ -105,6 +105,11 @@ def drift_target_gone() -> Plan:
     return decide(settled(1), served(1).with_(targets={}))
 
 
+def drift_disk_removed() -> Plan:
+    world = served(1)
+    return decide(settled(1), world.with_(pool=replace(world.observed.pool, overlays={})))
+
+
 def drift_scripts() -> Plan:
     world = served(1)
     path = next(path for path in world.observed.boot if "machines" in path)
@@ -165,6 +170,7 @@ SCENARIOS: Mapping[str, Callable[[], Plan]] = {
         drift_mapped_lun,
         drift_foreign_lun,
         drift_target_gone,
+        drift_disk_removed,
         drift_scripts,
         drift_dhcp_edited,
         dhcp_written_but_not_loaded,

@@ -122,6 +122,7 @@ class Damage:
     value: str | None
     script: bool
     whole: bool
+    lost: bool = False
 
     def done(self, world: World) -> World:
         observed, iqn = world.observed, SITE.target(f"pc{self.number}")
@@ -132,6 +133,10 @@ class Damage:
             kept = {name: file for name, file in observed.boot.items() if name != path}
             edited = {} if self.value is None else {path: replace(observed.boot[path], sha256=sha(self.value))}
             return world.with_(boot={**kept, **edited})
+        if self.lost:
+            pool = observed.pool
+            left = {name: file for name, file in pool.overlays.items() if not name.startswith(f"pc{self.number}.")}
+            return world.with_(pool=replace(pool, overlays=left))
         if iqn not in observed.targets:
             return world
         state = observed.targets[iqn]
@@ -157,6 +162,7 @@ damages = st.lists(
         value=st.sampled_from([None, "0", "1", "other", "dangling"]),
         script=st.booleans(),
         whole=st.sampled_from([False, False, True]),
+        lost=st.sampled_from([False, False, False, True]),
     ),
     max_size=4,
 )

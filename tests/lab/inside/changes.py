@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-PAUSE = 0.005
+PAUSE = 0.03  # the server has one slow processor: looking more often would starve what is looked at
 
 
 def state(path: Path) -> str | list[str] | None:

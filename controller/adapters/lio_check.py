@@ -1,0 +1,64 @@
+"""What is looked at before the kernel is asked for anything: the names, and the disk that is to be served."""
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable
+
+from controller.adapters.lio_read import Place
+from controller.core.names import Site
+from controller.core.world import Target
+from controller.ports import EffectRefused
+from manifests.types import Ipv4, Iqn, shown
+
+Sizes = Callable[[str], int]
+# control takes key=value pairs split by commas and line ends, and keeps 255 characters of a name (target_core_file.h).
+_PATH = re.compile(r"/[A-Za-z0-9._@+/:-]{1,254}", re.ASCII).fullmatch
+
+
+def size_of(path: str) -> int:
+    """Bytes of a plain file. OSError, also when it is anything else."""
+    found = os.lstat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "is not a plain file", path)
+    return found.st_size
+
+
+def checked(site: Site, target: Target) -> Place:
+    """Only what its grammar allows goes into a path or a control file."""
+    place = Place.of(site, target.iqn)
+    try:
+        Iqn.parse(target.initiator)
+        address, _, port = target.portal.rpartition(":")
+        Ipv4.parse(address)
+        plain = bool(re.fullmatch(r"[1-9][0-9]{0,4}", port, re.ASCII)) and int(port) < 1 << 16
+    except ValueError as error:
+        raise EffectRefused("Invalid", f"target {shown(target.iqn)}: {error}") from None
+    if place is None or (target.backstore, target.serial) != (place.backstore, place.serial):
+        raise EffectRefused("Invalid", f"target {shown(target.iqn)} is not named as this site names its targets")
+    if not plain:
+        raise EffectRefused("Invalid", f"target {target.iqn}: portal {shown(target.portal)} must be ADDRESS:PORT")
+    if not _PATH(target.path) or any(part in ("", ".", "..") for part in target.path.split("/")[1:]):
+        raise EffectRefused(
+            "Invalid",
+            f"target {target.iqn}: {shown(target.path)} must be an absolute path of letters, digits and . _ @ + : -"
+            " with at most 255 characters, which is all that the kernel takes",
+        )
+    return place
+
+
+def look_at_disk(target: Target, sizes: Sizes) -> None:
+    """The kernel makes a blank file where none is, and would serve it: look first."""
+    try:
+        size = sizes(target.path)
+    except FileNotFoundError:
+        raise EffectRefused("DiskMissing", f"{target.path} is missing") from None
+    except OSError as error:
+        raise EffectRefused("DiskUnreadable", f"{target.path}: {error.strerror}") from error
+    if size == 0:
+        raise EffectRefused("DiskEmpty", f"{target.path} is empty")
+    if size % 512:
+        raise EffectRefused("DiskUneven", f"{target.path} has {size} bytes, which is not a multiple of 512")
+    if size != target.size:
+        raise EffectRefused("DiskSize", f"{target.path} has {size} bytes where {target.size} are expected")

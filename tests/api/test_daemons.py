@@ -1,0 +1,107 @@
+"""The daemons as they are started and stopped: by their command, and by a signal."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from api.serve import bind
+from tests.api.served import SITE, command, environment, ggnet, session
+
+
+def free_port() -> int:
+    sock = bind("127.0.0.1:0")
+    port: int = sock.getsockname()[1]
+    sock.close()
+    return port
+
+
+@contextmanager
+def running(*words: str, folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+    """The daemon, once it answers; it must have been ended when this ends."""
+    surroundings = environment(GGNET_STATE_DIR=str(folder), GGNET_LISTEN=f"127.0.0.1:{port}", PYTHONUNBUFFERED="1")
+    with subprocess.Popen(
+        command(*words), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=surroundings
+    ) as one:
+        try:
+            for _ in range(300):
+                try:
+                    httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False)
+                    break
+                except httpx.TransportError:
+                    assert one.poll() is None, one.communicate()
+                    time.sleep(0.1)
+            yield one
+        finally:
+            one.kill()
+
+
+def test_a_simulated_server_serves_a_session_and_stops_when_told(tmp_path: Path) -> None:
+    port = free_port()
+    here = {"GGNET_STATE_DIR": str(tmp_path), "GGNET_LISTEN": f"127.0.0.1:{port}"}
+    with running("up", "--simulate", folder=tmp_path, port=port) as daemon:
+        (tmp_path / "pool" / "imports").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pool" / "imports" / "win11.raw").write_bytes(bytes(1 << 20))
+        for manifests in (SITE, session(7)):
+            applied = ggnet("apply", "-f", "-", "--wait", "--timeout", "30s", stdin=manifests, **here)
+            assert applied.returncode == 0, applied.stderr
+        assert "simulated" in ggnet("why", "session/pc07", **here).stdout
+        assert ggnet("plan", "--detailed-exitcode", **here).returncode == 0
+        second = ggnet("up", "--simulate", **here)
+        assert (second.returncode, "Address already in use" in second.stderr) == (1, True)
+        locked = ggnet("controller", "--simulate", **here)
+        assert (locked.returncode, "another controller runs" in locked.stderr) == (1, True)
+        token = (tmp_path / "admin.token").read_text().strip()
+        with (
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as http,
+            http.stream("GET", "/api/v1/watch", headers={"Authorization": f"Bearer {token}"}) as feed,
+        ):
+            lines = feed.iter_lines()
+            assert next(lines) == ": watching"
+            daemon.send_signal(signal.SIGTERM)
+            assert [line for line in lines if line] == []
+        assert daemon.wait(20) == 0
+        assert daemon.stderr is not None
+        assert "Traceback" not in daemon.stderr.read()
+
+
+def test_the_api_alone_shows_that_no_controller_is_there(tmp_path: Path) -> None:
+    port = free_port()
+    here = {"GGNET_STATE_DIR": str(tmp_path), "GGNET_LISTEN": f"127.0.0.1:{port}"}
+    with running("api", folder=tmp_path, port=port) as daemon:
+        assert ggnet("apply", "-f", "-", stdin=SITE, **here).returncode == 0
+        assert "ControllerGone" in ggnet("get", "network/main", "-o", "yaml", **here).stdout
+        planned = ggnet("plan", **here)
+        assert (planned.returncode, "not looked at its host yet" in planned.stderr) == (1, True)
+        daemon.send_signal(signal.SIGINT)
+        assert daemon.wait(20) == 0
+
+
+def test_migrate_says_whether_it_is_needed_and_does_it(tmp_path: Path) -> None:
+    here = {"GGNET_STATE_DIR": str(tmp_path)}
+    assert [ggnet("migrate", *more, **here).returncode for more in (["--check"], [], ["--check"], [])] == [2, 0, 0, 0]
+
+
+def test_what_is_wrong_with_the_environment_is_said_by_name(tmp_path: Path) -> None:
+    state = str(tmp_path)
+    unreachable = "postgresql+asyncpg://u:hush@127.0.0.1:1/x"
+    for variable, value, told in (
+        ("GGNET_SITE", "A B", "GGNET_SITE: 'A B' is not a name"),
+        ("GGNET_LISTEN", "everywhere", "GGNET_LISTEN 'everywhere' is not an address"),
+        ("GGNET_DATABASE_URL", unreachable, "cannot be used"),
+    ):
+        done = ggnet("api", **{"GGNET_STATE_DIR": state, "GGNET_LISTEN": "127.0.0.1:0", variable: value})
+        assert done.returncode == 1, variable
+        assert told in done.stderr, done.stderr
+        assert "hush" not in done.stderr
+
+
+def test_doctor_says_what_is_missing_and_fails(tmp_path: Path) -> None:
+    missing = {"GGNET_CONFIGFS": str(tmp_path), "GGNET_TFTP_ROOT": str(tmp_path / "no")}
+    done = ggnet("doctor", GGNET_STATE_DIR=str(tmp_path), **missing)
+    assert done.returncode == 1
+    assert f"{tmp_path}/target is not there" in done.stdout

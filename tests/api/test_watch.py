@@ -1,0 +1,73 @@
+"""Every change once and in order, from where a client stopped."""
+
+import json
+import threading
+from typing import Any
+
+from tests.api.served import SITE, Served, machine, session
+
+
+def changes(door: Served, count: int, **request: Any) -> list[dict[str, Any]]:
+    """The next ``count`` changes of the feed."""
+    found: list[dict[str, Any]] = []
+    with door.http as http, http.stream("GET", "/api/v1/watch", **request) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        for line in response.iter_lines():
+            if line.startswith("data: "):
+                found.append(json.loads(line.removeprefix("data: ")))
+                if len(found) == count:
+                    break
+    return found
+
+
+def test_a_watcher_sees_what_was_written_since(door: Served) -> None:
+    door.apply(SITE)
+    seen = changes(door, 4, params={"since": 0})
+    keys = [f"{one['object']['kind']}/{one['object']['metadata']['name']}" for one in seen]
+    assert sorted(keys) == ["Image/win11", "Machine/pc07", "Machine/pc08", "Network/main"]
+    versions = [one["resourceVersion"] for one in seen]
+    assert versions == sorted(set(versions))
+    assert {one["type"] for one in seen} == {"ADDED"}
+
+
+def test_last_event_id_goes_on_where_it_stopped(door: Served) -> None:
+    door.apply(SITE)
+    all_of_it = changes(door, 4, params={"since": 0})
+    rest = changes(door, 2, params={"since": 0}, headers={"Last-Event-ID": str(all_of_it[1]["resourceVersion"])})
+    assert rest == all_of_it[2:]
+
+
+def test_a_watcher_from_now_sees_only_what_comes(site: Served) -> None:
+    timers = [
+        threading.Timer(seconds, site.apply, [machine(number)]) for number, seconds in ((9, 1.0), (10, 2.5), (11, 4.0))
+    ]
+    for timer in timers:
+        timer.start()
+    seen = changes(site, 3)
+    for timer in timers:
+        timer.join()
+    assert [one["object"]["metadata"]["name"] for one in seen] == ["pc09", "pc10", "pc11"]
+
+
+def test_kinds_and_labels_narrow_the_feed(site: Served) -> None:
+    (seen,) = changes(site, 1, params={"since": 0, "kinds": "machines", "labelSelector": "room=lab"})
+    assert seen["object"]["metadata"]["name"] == "pc08"
+
+
+def test_a_status_and_a_deletion_are_changes(site: Served) -> None:
+    site.apply(session(7))
+    with site.http as http:
+        start = http.get("/api/v1/sessions").json()["metadata"]["resourceVersion"]
+        site.reach("Session/pc07", "Ready")
+        http.delete("/api/v1/sessions/pc07")
+        site.gone("Session/pc07")
+    seen = changes(site, 3, params={"since": start})
+    assert [one["type"] for one in seen] == ["MODIFIED", "MODIFIED", "DELETED"]
+
+
+def test_what_the_log_cannot_answer_is_said_at_once(site: Served) -> None:
+    with site.http as http:
+        assert http.get("/api/v1/watch", params={"since": 10**6}).status_code == 410
+        assert http.get("/api/v1/watch", params={"kinds": "printers"}).status_code == 400
+        assert http.get("/api/v1/watch", params={"since": -1}).status_code == 422
+        assert http.get("/api/v1/watch", headers={"Last-Event-ID": "x"}).status_code == 400
