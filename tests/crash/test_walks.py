@@ -191,7 +191,8 @@ async def shape(world: World, orphans: frozenset[str]) -> Mapping[str, object]:
     scripts = {
         path: data
         for path, data in world.tftp.files.items()
-        if not any(f" {name} ".encode() in data.replace(b"\n", b" ") for name in orphans)
+        if data  # what a hand has emptied names no machine, so nobody takes it away with one
+        and not any(f" {name} ".encode() in data.replace(b"\n", b" ") for name in orphans)
     }
     return {"targets": served, "scripts": scripts, "hosts": dhcpd.parse_hosts(world.dhcp.loaded or "")}
 
