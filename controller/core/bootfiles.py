@@ -38,13 +38,18 @@ def withdrawals(cases: Sequence[Case], index: Index, site: Site) -> Iterator[Ste
 def _leaves(case: Case, index: Index, site: Site) -> bool:
     match case.disk:
         case None:
-            return case.withdraws
+            return case.withdraws and not _unheard(case)
         case Missing():
             return not case.blind and not leads_somewhere(case.facts)
         case Disk():
             if not case.publishes or not leads_somewhere(case.facts):
                 return False
             return bool(case.cuts) or any(_differs(path, text, index) for path, text in _standing(case, site))
+
+
+def _unheard(case: Case) -> bool:
+    """DHCP is to know this machine no more; until it does not, its script stays, for a PC may be on its way to it."""
+    return not case.client.hosts
 
 
 def _standing(case: Case, site: Site) -> Iterator[tuple[str, str | None]]:
@@ -87,6 +92,8 @@ def _left(case: Case, index: Index) -> Sequence[str]:
         return ()
     if case.gone:
         return case.scripts if "tftp" in index.observed.complete else ()
+    if case.withdraws and _unheard(case):
+        return case.scripts
     cards = {script(mac.hyphens) for mac in case.client.macs}
     return [path for path in case.scripts if path not in cards]
 

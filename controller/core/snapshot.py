@@ -35,20 +35,26 @@ def dumps(observed: Observed, machines: Collection[str] | None = None) -> Mappin
     With ``machines`` only theirs and what is shared, and of a machine that has nothing left an empty text, so that
     what was stored of it can be removed.
     """
+    asked = None if machines is None else frozenset(machines)
     parts: dict[str, dict[str, dict[str, Any]]] = defaultdict(lambda: {"targets": {}, "boot": {}, "overlays": {}})
     for iqn, target in observed.targets.items():
         machine = iqn.rpartition(":")[2].partition(".")[0]
+        if asked is not None and machine not in asked:
+            continue
         parts[MACHINE + machine]["targets"][iqn] = _target(target)
     for path, file in observed.boot.items():
+        if asked is not None and file.machine and file.machine not in asked:
+            continue
         parts[MACHINE + file.machine if file.machine else HOST]["boot"][path] = [file.sha256, file.ours]
     for text, overlay in observed.pool.overlays.items():
+        if asked is not None and text.partition(".")[0] not in asked and OverlayName.parse(text):
+            continue
         name = OverlayName.parse(text)
         parts[MACHINE + name.machine if name else HOST]["overlays"][text] = [overlay.size, overlay.method]
     loose = parts.pop(HOST, {})
     texts = {key: _text(part) for key, part in parts.items()}
-    if machines is not None:
-        asked = {MACHINE + name for name in machines}
-        texts = {key: texts.get(key, "") for key in asked}
+    if asked is not None:
+        texts = {key: texts.get(key, "") for key in (MACHINE + name for name in asked)}
     shared = {HOST: _host(observed, loose), IMAGES: _images(observed.pool), DHCP: asdict(observed.dhcp)}
     return {**texts, **{key: _text(part) for key, part in shared.items()}}
 

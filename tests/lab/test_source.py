@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.documents import room, session, text
+from tests.lab.documents import ROOM, room, session, text
 from tests.lab.site import REPOSITORY, TARGETS, TFTP, Site, target, until
 from tests.lab.witness import Touched
 
@@ -14,17 +14,18 @@ OUTSIDE = [TARGETS, TFTP, "/etc/dhcp"]
 
 
 @pytest.fixture
-def full(site: Site) -> Iterator[Site]:
+def full(site_of_session: Site) -> Iterator[Site]:
     """A room that must stand as it is, whatever the source does, and whose next good commit is taken."""
+    site = site_of_session
     site.apply(FULL)
     site.ready("pc1", "pc10")
+    until("nothing else is there", lambda: site.targets() == [target("pc1"), target("pc10")])
     with Touched(site, OUTSIDE) as touched:
         yield site
         assert touched.lines == []
         assert site.targets() == [target("pc1"), target("pc10")]
-        assert len(site.ask("machines")["items"]) == 5
-    site.apply(room(session("pc10")))
-    until("the next good commit is taken", lambda: site.targets() == [target("pc10")])
+        assert len(site.ask("machines")["items"]) == len(ROOM)
+    site.apply(FULL, "as it was")
 
 
 BAD = {

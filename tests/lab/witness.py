@@ -79,7 +79,7 @@ class Background:
     def __init__(self, site: Site, program: str, arguments: Iterable[str], seconds: float = 120) -> None:
         words = " ".join([str(seconds), *arguments])
         self._site, self._name = site, f"{program}.{time.monotonic_ns()}"
-        self._command = f"echo $$ >/run/{self._name}; exec {PYTHON} {INSIDE}/{program}.py {words}"
+        self._command = f"echo $$ >/run/{self._name}; exec nice -n 5 {PYTHON} {INSIDE}/{program}.py {words}"
         self._text, self._failed = "", ""
         self._thread = threading.Thread(target=self._run, daemon=True)
 

@@ -106,6 +106,9 @@ def test_what_is_not_ours_stays_as_it_is(before: tuple[Wish, ...], asked: tuple[
 
 @CASES
 @given(wishes(), wishes(), logins, st.sets(st.sampled_from(["pool", "lio", "tftp", "dhcp"])))
+@example((Wish(1), Wish(10)), (Wish(10),), {}, {"tftp"})
+@example((Wish(1), Wish(10)), (Wish(10),), {}, {"lio"})
+@example((Wish(1), Wish(10)), (Wish(10),), {}, {"pool"})
 def test_an_incomplete_look_deletes_nothing_that_no_object_disowns(
     before: tuple[Wish, ...], asked: tuple[Wish, ...], who: dict[int, Login], missing: set[str]
 ) -> None:
@@ -130,6 +133,7 @@ def test_an_incomplete_look_deletes_nothing_that_no_object_disowns(
                 assert "pool" not in missing
             case PublishTarget() | WriteBootFile():
                 pass
+        world = do(step, world)
 
 
 @CASES
@@ -162,6 +166,7 @@ def test_what_cannot_be_read_is_left_alone(
         if isinstance(step.action, DeleteOverlay):
             assert SITE.target(step.action.name.machine) not in hidden
             assert "lio" not in hidden
+        world = do(step, world)
 
 
 @CASES
@@ -209,7 +214,7 @@ def test_the_end_does_not_depend_on_the_way(walk: list[tuple[Wish, ...]], asked:
 def test_a_wish_that_cannot_be_met_leaves_the_last_good_state_serving(
     asked: tuple[Wish, ...], who: dict[int, Login]
 ) -> None:
-    asked = tuple(replace(wish, image="win11", there=True, enabled=True, running=True) for wish in asked)
+    asked = tuple(replace(wish, image="win11", there=True, enabled=True, session=True, running=True) for wish in asked)
     good = logged_in(converged(asked, START), who)
     bad = tuple(replace(wish, image="absent") for wish in asked)
     assert decide(bad, good).due == ()
@@ -219,7 +224,7 @@ def test_a_wish_that_cannot_be_met_leaves_the_last_good_state_serving(
 @CASES
 @given(wishes(paused=False), st.sampled_from([CreateOverlay, PublishTarget, WriteBootFile]))
 def test_one_broken_machine_keeps_no_other_from_its_disk(asked: tuple[Wish, ...], kind: type) -> None:
-    asked = tuple(replace(wish, image="win11", there=True, enabled=True, running=True) for wish in asked)
+    asked = tuple(replace(wish, image="win11", there=True, enabled=True, session=True, running=True) for wish in asked)
 
     def breaks(step: Step) -> bool:
         return isinstance(step.action, kind) and "Machine/pc10" in step.owners

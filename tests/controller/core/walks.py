@@ -24,6 +24,7 @@ class Wish:
     number: int
     there: bool = True
     enabled: bool = True
+    session: bool = True
     running: bool = True
     image: str = "win11"
     persistence: str = "ephemeral"
@@ -43,33 +44,38 @@ class Wish:
         if self.renamed:
             spec["initiator"] = f"iqn.2020-05.example.lab:pc{self.number}"
         state = "running" if self.running else "stopped"
-        return [
-            machine(self.number, meta={"annotations": annotations}, **spec),
-            session(
-                self.number,
-                meta={"life": self.life},
-                image=self.image,
-                state=state,
-                persistence=self.persistence,
-            ),
-        ]
+        pc = machine(self.number, meta={"annotations": annotations}, **spec)
+        wanted = {"image": self.image, "state": state, "persistence": self.persistence}
+        return [pc, session(self.number, meta={"life": self.life}, **wanted)] if self.session else [pc]
+
+
+_CHANGES = (
+    ("there", False),
+    ("there", False),
+    ("enabled", False),
+    ("session", False),
+    ("running", False),
+    ("image", "win11@v1"),
+    ("image", "debian"),
+    ("image", "absent"),
+    ("persistence", "keep"),
+    ("persistence", "readonly"),
+    ("life", 2),
+    ("cards", 2),
+    ("renamed", True),
+    ("disruption", True),
+    ("paused", True),
+)
 
 
 def wishes(*, paused: bool = True) -> st.SearchStrategy[tuple[Wish, ...]]:
-    flags = st.booleans()
-    one = {
-        "there": st.sampled_from([True, True, True, False]),
-        "enabled": st.sampled_from([True, True, True, False]),
-        "running": flags,
-        "image": st.sampled_from(["win11", "win11@v1", "debian", "absent"]),
-        "persistence": st.sampled_from(["ephemeral", "keep", "readonly"]),
-        "life": st.sampled_from([1, 2]),
-        "cards": st.sampled_from([1, 2]),
-        "renamed": flags,
-        "paused": flags if paused else st.just(False),
-        "disruption": flags,
-    }
-    return st.tuples(*(st.builds(Wish, number=st.just(number), **one) for number in NUMBERS))
+    """For each machine the plain wish, a running session, with a few things different."""
+    changes = st.lists(st.sampled_from(_CHANGES if paused else _CHANGES[:-1]), max_size=3)
+    return st.tuples(*(st.builds(_changed, st.just(Wish(number)), changes) for number in NUMBERS))
+
+
+def _changed(wish: Wish, changes: list[tuple[str, Any]]) -> Wish:
+    return replace(wish, **dict(changes))
 
 
 def objects(asked: tuple[Wish, ...]) -> list[Object]:

@@ -1,6 +1,7 @@
 """Tells each change of some paths, with the time: ``{"at": seconds, "path": PATH, "state": STATE}`` a line.
 
-A state is None for what is absent, the names (and where links lead) for a folder, a digest for a file's content.
+A state is None for what is absent, the names (and where links lead) for a folder, for a file a digest of its content
+without comments.
 The first lines are the states at the beginning; an empty object says that they are complete. The clock is monotonic.
 
     changes.py SECONDS PATH...
@@ -20,7 +21,8 @@ def state(path: Path) -> str | list[str] | None:
     try:
         if stat.S_ISDIR(path.lstat().st_mode):
             return sorted(_entry(entry) for entry in path.iterdir())
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        substance = b"\n".join(line for line in path.read_bytes().splitlines() if not line.startswith(b"#"))
+        return hashlib.sha256(substance).hexdigest()[:12]
     except OSError:
         return None
 

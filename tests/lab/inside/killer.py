@@ -1,10 +1,12 @@
 """Starts the controller and kills it, again and again, at random moments while commits come in.
 
 The programs are loaded once: each controller is a fork of this process, so that a life lasts as long as its work does
-and not as long as Python takes to start. Arguments come as JSON on standard input: ``{seed, kills, longest, streams,
-repository}``; ``streams`` are commits for git fast-import. Prints one JSON object at the end: how far each life got.
+and not as long as Python takes to start. Arguments come as JSON on standard input: ``{seed, kills, streams,
+repository}``; ``streams`` are commits for git fast-import. The first life is killed only after its first pass; the
+others at any moment up to twice that long. Prints one JSON object at the end.
 """
 
+import importlib
 import json
 import os
 import random
@@ -12,18 +14,45 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+LOG = Path("/lab/disk/killed.log")
+LOADED = (
+    "api.cli.main",
+    "controller.bootstrap",
+    "alembic.command",
+    "alembic.config",
+    "aiosqlite",
+    "anyio._backends._asyncio",
+)
 
 
 def live() -> None:
     """One controller; returns only if it ends by itself."""
     from api.cli.main import main
 
-    sys.argv = ["ggnet", "controller"]
-    log = os.open("/lab/io/killed.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.setsid()
+    sys.argv = ["ggnet", "controller"]
     main()
+
+
+def begin() -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            live()
+        finally:
+            os._exit(3)
+    return child
+
+
+def kill(child: int) -> bool:
+    """Whether it was we who ended it."""
+    os.kill(child, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
 def commit(repository: str, stream: str) -> None:
@@ -31,30 +60,38 @@ def commit(repository: str, stream: str) -> None:
     subprocess.run(argv, input=stream.encode(), check=True)
 
 
+def first_pass() -> float:
+    """Seconds from the start of a controller to the end of its first pass."""
+    LOG.write_text("")
+    began = time.monotonic()
+    child = begin()
+    while "[info     ] pass" not in LOG.read_text():
+        assert time.monotonic() - began < 60, LOG.read_text()
+        time.sleep(0.02)
+    took = time.monotonic() - began
+    assert kill(child)
+    return took
+
+
 def main() -> None:
     asked = json.load(sys.stdin)
     dice = random.Random(asked["seed"])
-    import api.cli.main  # noqa: F401
-
+    for name in LOADED:
+        importlib.import_module(name)
+    longest = 2 * first_pass()
     ended = []
     for life in range(asked["kills"]):
-        if dice.random() < 0.5:
+        child = begin()
+        moment = dice.uniform(0.0, longest)
+        if dice.random() < 0.6:
+            before = dice.uniform(0.0, moment)
+            time.sleep(before)
             commit(asked["repository"], dice.choice(asked["streams"]))
-        child = os.fork()
-        if child == 0:
-            live()
-            os._exit(3)
-        moment = dice.uniform(0.0, asked["longest"])
-        if dice.random() < 0.5:
-            time.sleep(moment / 2)
-            commit(asked["repository"], dice.choice(asked["streams"]))
-            moment /= 2
+            moment -= before
         time.sleep(moment)
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        if not os.WIFSIGNALED(status):
-            ended.append([life, os.waitstatus_to_exitcode(status)])
-    print(json.dumps({"ended_by_themselves": ended}))
+        if not kill(child):
+            ended.append(life)
+    print(json.dumps({"ended_by_themselves": ended, "longest": longest, "passes": LOG.read_text().count("] pass")}))
 
 
 if __name__ == "__main__":
