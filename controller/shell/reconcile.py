@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from controller.core.names import OverlayName, Site, parse_script
+from controller.core.names import OverlayName, Site, parse_script, script
 from controller.core.plan import plan, same
 from controller.core.snapshot import dumps
 from controller.core.status import forgettable, statuses
@@ -167,7 +167,10 @@ class Reconciler:
         """Machines of which something outside looks different from the last look."""
         if known is None:
             return frozenset()
-        moved = {parts[0] for iqn in _differing(known.targets, fresh.targets) if (parts := self.site.parse_target(iqn))}
+        if (known.complete, known.dhcp.problem) != (fresh.complete, fresh.dhcp.problem):
+            return frozenset(self.index.clients)
+        moved = self._sighted(_differing(known.unreadable, fresh.unreadable))
+        moved |= {parts[0] for iqn in _differing(known.targets, fresh.targets) if (parts := self.site.parse_target(iqn))}
         moved |= {
             name.machine
             for text in _differing(known.pool.overlays, fresh.pool.overlays)
@@ -177,6 +180,15 @@ class Reconciler:
             if parse_script(path) is not None:
                 moved |= {state.machine for look in (known, fresh) if (state := look.boot.get(path)) and state.machine}
         return frozenset(moved)
+
+    def _sighted(self, keys: Collection[str]) -> set[str]:
+        """Machines of which something could not be read before and can now, or the other way round."""
+        paths = (
+            {script(mac.hyphens): name for name, client in self.index.clients.items() for mac in client.macs} if keys else {}
+        )
+        found = {parts[0] for key in keys if (parts := self.site.parse_target(key))}
+        found |= {name.machine for key in keys if (name := OverlayName.parse(key))}
+        return found | {paths[key] for key in keys if key in paths}
 
 
 def _differing(one: Mapping[K, V], other: Mapping[K, V]) -> set[K]:
