@@ -212,6 +212,7 @@ async def _settle(made: Stand, store: SqlStore) -> None:
     one = await store.get(f"Session/{made.clients[0].machine}")
     assert one.status is not None
     assert one.status.phase == "Ready", one.status
+    await store.release(daemon.lease)
 
 
 # --- the kernel's stand-ins -------------------------------------------------------------------------------------
