@@ -17,8 +17,8 @@ _ROOT = Path(__file__).parents[2]
 _RUN = [sys.executable, "-c", "from api.cli.main import main; main()", "controller"]
 _IMPORTS = "import controller.bootstrap, api.cli.main"
 _NOTE = (
-    "`ggnet controller` on an existing store and tree, LIO from the plain-directory tree; converged is READY=1, which it tells"
-    " its notify socket after the first whole sweep; memory is VmRSS then, and again after a second"
+    "start-up and memory are those of `ggnet controller` on an existing store and tree, LIO from the plain-directory tree;"
+    " converged is READY=1, which it tells its notify socket after the first whole sweep; memory is VmRSS at that moment"
 )
 
 
@@ -36,7 +36,9 @@ def daemon_rows(made: Stand, times: int) -> Iterator[Row]:
     floor_is = "exec + imports, then read + compare everything"
     yield Row("start-up: exec -> converged", made.count, starts, floor, Goal("ratio", 1.67), floor_is, note=_NOTE)
     limit = 150 * max(1.0, made.count / 10_000)
-    yield Row("memory after the first sweep", made.count, memory, bare, Goal("at most", limit), "the imports alone", unit="MB")
+    yield Row(
+        "memory after the first sweep", made.count, memory, bare, Goal("at most", limit), "the imports alone", unit="MB"
+    )
 
 
 def _environment(made: Stand, notify: Path) -> dict[str, str]:
