@@ -1,6 +1,5 @@
 """The planner of images and overlays. Images are imported and never pruned; an overlay goes with its session."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from controller.core.cases import Case
@@ -19,9 +18,6 @@ def imports(desired: Desired, index: Index) -> Iterator[Step]:
     observed = index.observed
     if "pool" not in observed.complete or "pool" in observed.unreadable:
         return
-    used: dict[str, int] = defaultdict(int)
-    for overlay in (overlay for group in index.overlays.values() for overlay in group):
-        used[overlay.image] = max(used[overlay.image], overlay.version)
     for name, image in sorted(desired.images.items()):
         source, versions = observed.pool.sources.get(name), observed.pool.images.get(name, {})
         newest = versions[max(versions)] if versions else None
@@ -30,7 +26,7 @@ def imports(desired: Desired, index: Index) -> Iterator[Step]:
         if newest is not None and newest.stamp == source.stamp:
             continue
         # A number that an overlay still carries is never given out again, even when the version itself is lost.
-        version = max(newest.version if newest else 0, used[name]) + 1
+        version = max(newest.version if newest else 0, _used(name, index)) + 1
         key = f"Image/{name}"
         yield Step(
             ImportImage(name, version, image.source),
@@ -39,6 +35,11 @@ def imports(desired: Desired, index: Index) -> Iterator[Step]:
             changes=(Change("version", f"v{newest.version}" if newest else None, f"v{version}"),),
             held=f"suspended: ggnet resume {key}" if image.paused else None,
         )
+
+
+def _used(image: str, index: Index) -> int:
+    """The newest version that an overlay carries."""
+    return max((o.version for group in index.overlays.values() for o in group if o.image == image), default=0)
 
 
 def creations(cases: Sequence[Case]) -> Iterator[Step]:

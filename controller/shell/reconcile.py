@@ -54,6 +54,7 @@ class Reconciler:
     index: Index = field(init=False)
     view: View = field(init=False)
     _idle: tuple[int, Observed] | None = None
+    _told: Observed | None = None
 
     def __post_init__(self) -> None:
         self.index, self.view = Index(self.site), View(self.site)
@@ -120,8 +121,10 @@ class Reconciler:
         told = events(results, objects, fresh, now)
         if told:
             await self.store.tell(told, lease)
-        seen = {key: text or None for key, text in dumps(self.view.whole(observed), machines).items()}
+        whole = self.view.whole(observed)
+        seen = {key: text or None for key, text in dumps(whole, machines, self._told).items()}
         await self.store.write_observations(seen, lease)
+        self._told = whole
         gone = await self._finalise(objects.values(), left, observed)
         await self._expire(objects.values(), found)
         waiting = {owner for step in left.steps for owner in step.owners}

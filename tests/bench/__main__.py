@@ -5,9 +5,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.bench.changing import change_rows
+from tests.bench.daemon import daemon_rows
 from tests.bench.parsing import parse_rows
 from tests.bench.planning import plan_rows
 from tests.bench.rows import Row, save, show
+from tests.bench.serving import dhcp_rows
+from tests.bench.stand import stand
+from tests.bench.sweeping import sweep_rows
+from tests.lab import bench as lab
+from tests.lab.host import obstacles
 
 
 def main() -> int:
@@ -23,13 +30,29 @@ def main() -> int:
     show(rows)
     if asked.json:
         save(rows, asked.json)
+    _lab(asked.quick)
     return 0
+
+
+def _lab(quick: bool) -> None:
+    """The rows that need a kernel of their own, where it can be had: they print their own table."""
+    if quick:
+        print("the lab's figures are left out by --quick: python -m tests.lab.bench")
+    elif reasons := obstacles():
+        print(f"no figures from the lab: {'; '.join(reasons)}")
+    else:
+        lab.main()
 
 
 def _rows(sizes: tuple[int, ...]) -> Iterator[Row]:
     for count in sizes:
         yield from parse_rows(count, 5)
         yield from plan_rows(count, 5)
+        with stand(count) as made:
+            yield from sweep_rows(made, 5)
+            yield from daemon_rows(made, 3)
+            yield from dhcp_rows(made, 5)
+            yield from change_rows(made, 50)
 
 
 if __name__ == "__main__":

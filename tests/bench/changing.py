@@ -43,6 +43,7 @@ def change_rows(made: Stand, times: int) -> Iterator[Row]:
             floors.replace(script, b"#!ipxe\n" * 40)
             rows.write(f"{machine}/status", str(number))
             floor.append(perf_counter() - began)
+        await store.release(daemon.lease)
         await store.close()
 
     anyio.run(changes)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 
 import anyio
@@ -33,11 +34,11 @@ def dhcp_rows(made: Stand, times: int) -> Iterator[Row]:
         address = Ipv4.parse(f"10.200.{number}.1")
         changed = DhcpConfig(config.subnets, (replace(first, address=address), *others))
         text = dhcpd.include(changed, SITE, number + 10).encode()
-        seconds, _ = _answered(made, address, lambda changed=changed: anyio.run(_load, made, changed, number))  # type: ignore[misc]
+        seconds, _ = _answered(made, address, partial(anyio.run, _load, made, changed, number))
         ours.append(seconds)
         address = Ipv4.parse(f"10.201.{number}.1")
         text = text.replace(b"10.200.", b"10.201.")
-        seconds, whole = _answered(made, address, lambda text=text: anyio.run(_bare, made, text))  # type: ignore[misc]
+        seconds, whole = _answered(made, address, partial(anyio.run, _bare, made, text))
         floor.append(seconds)
         returns.append(whole)
     anyio.run(_load, made, config, times)

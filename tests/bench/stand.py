@@ -212,6 +212,7 @@ async def _settle(made: Stand, store: SqlStore) -> None:
     one = await store.get(f"Session/{made.clients[0].machine}")
     assert one.status is not None
     assert one.status.phase == "Ready", one.status
+    await store.release(daemon.lease)
 
 
 # --- the kernel's stand-ins -------------------------------------------------------------------------------------
@@ -240,15 +241,15 @@ def _in_a_loop_of_its_own(work: object) -> None:
     thread.join()
 
 
-def _written_for(made: Stand, pattern: Target, value: str) -> Iterable[tuple[Client, str]]:
+def _written_for(made: Stand, pattern: Target, value: str) -> Iterable[str]:
     """``value`` as it reads for each client."""
     home = re.compile(r"core/fileio_\d+")
     for client in made.clients:
         target = made.target(client)
         place = Place.of(SITE, target.iqn)
         assert place is not None
-        text = value.replace(pattern.path, target.path).replace(pattern.serial, target.serial)
-        yield client, home.sub(place.hba, text).replace(_PATTERN, client.machine)
+        written = value.replace(pattern.path, target.path).replace(pattern.serial, target.serial)
+        yield home.sub(place.hba, written).replace(_PATTERN, client.machine)
 
 
 def _tree(made: Stand) -> None:
@@ -269,8 +270,8 @@ def _tree(made: Stand) -> None:
     commands = [*folders, *looked]
     template = "\0".join(f"{call}\1{path}\1{content}" for call, path, content in commands)
     made_folders: set[str] = set()
-    for _, text in _written_for(made, pattern, template):
-        for command in text.split("\0"):
+    for written in _written_for(made, pattern, template):
+        for command in written.split("\0"):
             call, path, content = command.split("\1")
             place = f"{root}/{path}"
             folder = place if call in ("mkdir", "listdir") else os.path.dirname(place)  # noqa: PTH120
@@ -297,8 +298,8 @@ def in_memory(made: Stand) -> FakeConfigFs:
     writes = [call for call in recorded.calls if call[0] in ("mkdir", "write", "symlink")]
     fake = FakeConfigFs(create_file=lambda path: None)
     template = "\0".join("\1".join(call) for call in writes)
-    for _, text in _written_for(made, pattern, template):
-        for command in text.split("\0"):
+    for written in _written_for(made, pattern, template):
+        for command in written.split("\0"):
             call, path, *rest = command.split("\1")
             if call != "mkdir" or not fake.exists(path):
                 getattr(fake, call)(path, *rest)

@@ -43,6 +43,7 @@ def _row(made: Stand, times: int, work: str, fs: ConfigFs, goal: float, note: st
         for _ in range(times):
             await turns.wait("ours", lambda: _quiet(daemon))
             turns.run(1, floor=lambda: _still(taken))
+        await store.release(daemon.lease)
         await store.close()
 
     anyio.run(sweeps)
