@@ -83,6 +83,12 @@ class Site:
         self.lab.daemon.start({**SETTINGS, **environment})
         self.hang_up()
 
+    def close(self) -> None:
+        """Forgets the connection to the API; the next question makes a new one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
     def stop(self, signal: str = "TERM") -> None:
         self.hang_up()
         self.lab.daemon.stop(signal=signal)

@@ -16,7 +16,7 @@ def test_a_host_that_dhcpd_refuses_is_named_and_every_other_machine_is_ready(sit
     administrators = site.read(ADMIN_CONF)
     site.write(ADMIN_CONF, POISON + administrators)
     try:
-        site.commit(everything)
+        assert site.judged(site.commit(everything))["verdict"] == "accepted"
         site.ready(*(name for name in ROOM if name != "pc03"))
         said = until("pc03 says why", lambda: refusal(site))
         assert "ggnet-pc03-0" in said

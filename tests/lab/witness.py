@@ -175,8 +175,8 @@ def kernel_tree(site: Site, *folders: str) -> str:
     """Every name, link and readable attribute below these folders of configfs (no counters)."""
     places = " ".join(folders)
     return site.run(
-        f"find {places} -path '*/statistics' -prune -o -printf '%y %p %l\\n' | sort;"
-        f"find {places} -path '*/statistics' -prune -o -type f -perm -u=r ! -name info ! -name 'dynamic_sessions' -print"
+        f"find {places} -path '*statistics' -prune -o -printf '%y %p %l\\n' | sort;"
+        f"find {places} -path '*statistics' -prune -o -type f -perm -u=r ! -name info ! -name 'dynamic_sessions' -print"
         " | sort | xargs grep -H . 2>/dev/null"
     ).out
 
@@ -204,6 +204,8 @@ class LoggedIn:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         end(self._process)
         self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
