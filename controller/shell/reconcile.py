@@ -170,6 +170,8 @@ class Reconciler:
         """Machines of which something outside looks different from the last look."""
         if known is None:
             return frozenset()
+        if (known.unreadable, known.complete) != (fresh.unreadable, fresh.complete):
+            return frozenset(self.index.clients)  # what can be said of each may be another
         moved = {parts[0] for iqn in _differing(known.targets, fresh.targets) if (parts := self.site.parse_target(iqn))}
         moved |= {
             name.machine
