@@ -20,13 +20,14 @@ from tests.lab.host import obstacles
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="1,000 machines alone")
+    parser.add_argument("--machines", type=int, metavar="N", help="so many instead")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every sample, as JSON")
     asked = parser.parse_args()
     rows = []
-    for row in _rows((1_000,) if asked.quick else (1_000, 10_000)):
-        print(".", end="", file=sys.stderr, flush=True)
+    sizes = (asked.machines,) if asked.machines else (1_000,) if asked.quick else (1_000, 10_000)
+    for row in _rows(sizes):
+        print(" | ".join(row.cells()[:5]), file=sys.stderr, flush=True)
         rows.append(row)
-    print(file=sys.stderr)
     show(rows)
     if asked.json:
         save(rows, asked.json)
@@ -46,13 +47,14 @@ def _lab(quick: bool) -> None:
 
 def _rows(sizes: tuple[int, ...]) -> Iterator[Row]:
     for count in sizes:
-        yield from parse_rows(count, 5)
-        yield from plan_rows(count, 5)
+        many = count > 1_000
+        yield from parse_rows(count, 3 if many else 5)
+        yield from plan_rows(count, 3 if many else 5)
         with stand(count) as made:
-            yield from sweep_rows(made, 5)
-            yield from daemon_rows(made, 3)
-            yield from dhcp_rows(made, 5)
-            yield from change_rows(made, 50)
+            yield from sweep_rows(made, 3 if many else 5)
+            yield from daemon_rows(made, 1 if many else 3)
+            yield from dhcp_rows(made, 3 if many else 5)
+            yield from change_rows(made, 20 if many else 50)
 
 
 if __name__ == "__main__":
