@@ -172,9 +172,11 @@ class Site:
         return sha
 
     def reset(self) -> None:
-        """The bare room: no session, nothing of ours in the kernel, no overlay in the pool."""
+        """The bare room: every PC off, no session, nothing of ours in the kernel, no overlay in the pool."""
+        for pc in self.lab.pcs.values():
+            pc.power_off()
         self.apply(room(), "empty the room")
-        until("the kernel holds no target of ours", lambda: not self.targets())
+        until("the kernel holds no target of ours", lambda: not self.targets(), 60)
         until("the pool holds no overlay", lambda: not self.overlays())
 
     # --- waiting --------------------------------------------------------------------------------------------------
