@@ -16,6 +16,7 @@ from controller.core.steps import Done, ImportImage, Outcome, Plan
 from controller.core.world import Desired, Observed
 from controller.ports import Clock, Fenced, Lease, StatusWrite, Store
 from controller.shell.execute import Result, execute, worst
+from controller.shell.hints import EVERYTHING
 from controller.shell.index import Index
 from controller.shell.observe import Host, View
 from controller.shell.tell import events
@@ -65,7 +66,7 @@ class Reconciler:
             return await self._sweep()
         touched = await self.index.refresh(self.store, keys, self.clock.now())
         machines = touched | self.index.machines(keys)
-        if not machines and any(key.startswith(("Network/", "Server/")) for key in keys):
+        if EVERYTHING in keys or (not machines and any(key.startswith("Network/") for key in keys)):
             return await self._sweep()
         return await self._pass(keys, machines, await self._glance(machines))
 

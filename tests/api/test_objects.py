@@ -112,7 +112,7 @@ def test_what_git_manages_is_changed_there_or_by_force(door: Served) -> None:
             assert (answer.status_code, answer.json()["error_code"]) == (409, "managed")
             assert "infra" in answer.json()["detail"]
         forced = http.patch("/api/v1/machines/pc07", json=change, params={"force": "true"})
-        assert (forced.status_code, forced.json()["metadata"]["managedBy"]) == (200, "api:admin")
+        assert (forced.status_code, forced.json()["metadata"]["managedBy"]) == (200, "git:infra"), "its next commit wins"
 
 
 def test_a_disk_with_its_pc_running_is_deleted_only_by_force(site: Served) -> None:
