@@ -24,7 +24,14 @@ def test_an_empty_host_converges_and_then_stays() -> None:
 def test_a_machine_deleted_with_its_session_leaves_dhcp_first_then_its_script_target_and_disk_go() -> None:
     world = converge(room(1, 2), host())
     deleted = {"deletedAt": NOW}
-    objects = [network(), image(), machine(1), session(1), machine(2, meta=deleted), session(2, meta=deleted)]
+    objects: list[Object] = [
+        network(),
+        image(),
+        machine(1),
+        session(1),
+        machine(2, meta=deleted),
+        session(2, meta=deleted),
+    ]
     steps = plan(resolve(objects, SITE, NOW), world.observed, SITE).steps
     assert [type(step.action).__name__ for step in steps] == [
         "LoadDhcp",
