@@ -12,8 +12,8 @@ PREFIX = "/api/v1"
 _ABOUT = """Diskless boot, declared. Objects are the manifests that `ggnet validate` reads; the daemon makes the
 boot server match.
 
-Every request but `/healthz` and `/readyz` needs `Authorization: Bearer TOKEN`. Errors are `application/problem+json`
-(RFC 9457) with `error_code`, `request_id` and `errors[]`."""
+Every request but `/healthz`, `/readyz` and these pages needs `Authorization: Bearer TOKEN`. Errors are
+`application/problem+json` (RFC 9457) with `error_code`, `request_id` and `errors[]`."""
 
 
 def create(door: Door) -> FastAPI:

@@ -49,13 +49,13 @@ async def delete(door: Door, key: str, expect: Mapping[str, int], *, force: bool
         item = left.pop(key, None)
         if item is None:
             raise NotFound(f"There is no {key}.")
-        if force:
-            await door.store.annotate(key, {DISRUPTION: "allowed"})
-            expect = {}
-        else:
+        if not force:
             unmanaged([item])
             idle(item, stored)
         whole(left)
+        if force:
+            await door.store.annotate(key, {DISRUPTION: "allowed"})
+            expect = {}
         return await door.store.mark_deleted([key], door.clock.now(), expect=expect)
 
 

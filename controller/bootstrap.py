@@ -88,7 +88,9 @@ async def run_all(settings: Settings, simulate: bool, door: Callable[[Store, Clo
 async def _control(settings: Settings, store: Store, simulate: bool) -> None:
     with _alone(settings):
         ours = clock()
-        lease = await lead(store, ours, controller_lease(settings.server), f"{settings.server}@{socket.gethostname()}")
+        lease = await lead(
+            store, ours, controller_lease(settings.server), f"{socket.gethostname()}:{settings.state_dir.resolve()}"
+        )
         systemd = Systemd(settings.notify_socket)
         reconciler = Reconciler(store, _host(settings, simulate), settings.names, ours, lease)
         daemon = Daemon(

@@ -120,13 +120,6 @@ class Watch(Protocol):
         """Calls ``touched`` with absolute paths below configfs, the TFTP tree or the DHCP include, until cancelled."""
 
 
-class Fence(Protocol):
-    """What only one controller on this host may hold: proof that this one is still the one."""
-
-    def check(self, lease: "Lease") -> None:
-        """Fenced when a newer epoch has acted on this host."""
-
-
 class Clock(Protocol):
     def now(self) -> datetime:
         """UTC, aware."""

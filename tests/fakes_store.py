@@ -189,6 +189,8 @@ class MemoryStore:
         withdrawn = row.deleted_at is not None
         if row.manager.startswith("git:") and manager.startswith("api:") and not force and not withdrawn:
             raise Conflict(f"{key} is managed by {row.manager}: change it there, or force it")
+        if row.manager.startswith("git:") and force and not withdrawn:
+            manager = row.manager
         after = replace(row, said=said, manager=manager, deleted_at=None)
         if withdrawn or not manager.startswith("git:"):
             after.by_hand = {}

@@ -43,6 +43,7 @@ class KernelLio:
         self._workers = workers or Workers()
         self._deadline = deadline
         self._look_deadline = min(deadline, _LOOK)
+        self._last: dict[Iqn, TargetState] = {}
 
     async def observe(self, iqns: Collection[Iqn] | None) -> LioState:
         problem_or_listing = await self._listed(whole=iqns is None)
@@ -52,7 +53,14 @@ class KernelLio:
         found: dict[Iqn, TargetState | None] = {}
         unreadable: dict[str, str] = {}
         await self._each(sorted(ours) if iqns is None else sorted(iqns), self._state, found, unreadable)
-        return LioState({iqn: state for iqn, state in found.items() if state}, foreign, unreadable)
+        states = {iqn: self._known(iqn, state) for iqn, state in found.items() if state}
+        self._last = states if iqns is None else {**self._last, **states}
+        return LioState(states, foreign, unreadable)
+
+    def _known(self, iqn: Iqn, state: TargetState) -> TargetState:
+        """The very state of the last look if it is the same: thousands of equal ones would be kept for nothing."""
+        last = self._last.get(iqn)
+        return last if last == state else state
 
     async def logins(self, targets: Mapping[Iqn, Iqn]) -> Mapping[Iqn, tuple[Login, str | None]]:
         found: dict[Iqn, tuple[Login, str | None]] = {}
@@ -102,15 +110,17 @@ class KernelLio:
         ours: set[Iqn] = set()
         foreign: list[str] = []
         for name in read.listing(fs, "iscsi"):
-            place = Place.of(self._site, name)
-            if place:
-                ours.add(place.iqn)
+            parts = self._site.parse_target(name)
+            if parts:
+                ours.add(self._site.target(*parts))
             elif name.startswith(("iqn.", "eui.", "naa.")):
                 foreign.append(name)
         for hba in fs.listdir("core"):
             for name in fs.listdir(f"core/{hba}") if "_" in hba else ():
                 parts, device = names.parse_backstore(name), f"core/{hba}/{name}"
                 place = Place.of(self._site, self._site.target(*parts)) if parts else None
+                if place and place.home == device and place.iqn in ours:
+                    continue  # whose it is, the look at its target says
                 if place and hba.startswith("fileio_") and read.is_ours(fs, place, device):
                     ours.add(place.iqn)
                 elif name not in ("hba_info", "hba_mode"):
@@ -161,12 +171,15 @@ class KernelLio:
         found: dict[Iqn, T],
         unreadable: dict[str, str],
     ) -> None:
-        fs = _Checked(self._fs, job)
         for at[0], iqn in enumerate(some):
             try:
-                found[iqn] = _steady(partial(look, fs, iqn))
+                found[iqn] = _steady(partial(_once, self._fs, job, look, iqn))
             except OSError as error:
                 unreadable[iqn] = str(failure(error, "it cannot be read"))
+
+
+def _once(fs: ConfigFs, job: Job, look: Callable[[ConfigFs, Iqn], T], iqn: Iqn) -> T:
+    return look(_Once(fs, job), iqn)
 
 
 def _steady(look: Callable[[], T]) -> T:
@@ -225,3 +238,34 @@ class _Checked:
     def problem(self) -> str | None:
         self._job.check("list core")
         return self._fs.problem()
+
+
+class _Once(_Checked):
+    """For one look at one target: nothing is read twice, so that the look is cheap and says one thing of each part."""
+
+    def __init__(self, fs: ConfigFs, job: Job) -> None:
+        super().__init__(fs, job)
+        self._listed: dict[str, tuple[str, ...]] = {}
+        self._read: dict[str, str] = {}
+        self._led: dict[str, str] = {}
+
+    def listdir(self, path: str) -> tuple[str, ...]:
+        found = self._listed.get(path)
+        if found is None:
+            self._job.check(path)
+            found = self._listed[path] = self._fs.listdir(path)
+        return found
+
+    def read(self, path: str) -> str:
+        found = self._read.get(path)
+        if found is None:
+            self._job.check(path)
+            found = self._read[path] = self._fs.read(path)
+        return found
+
+    def readlink(self, path: str) -> str:
+        found = self._led.get(path)
+        if found is None:
+            self._job.check(path)
+            found = self._led[path] = self._fs.readlink(path)
+        return found

@@ -35,6 +35,10 @@ class Place:
     iqn: Iqn
     backstore: str
     serial: str
+    target: str
+    tpg: str
+    hba: str
+    home: str
 
     @classmethod
     def of(cls, site: Site, iqn: str) -> "Place | None":
@@ -42,23 +46,10 @@ class Place:
         parts = site.parse_target(iqn)
         if parts is None:
             return None
-        return cls(Iqn.parse(iqn), names.backstore(*parts), site.serial(*parts))
-
-    @property
-    def target(self) -> str:
-        return f"iscsi/{self.iqn}"
-
-    @property
-    def tpg(self) -> str:
-        return f"{self.target}/tpgt_1"
-
-    @property
-    def hba(self) -> str:
-        return f"core/fileio_{_FIRST_HBA + zlib.crc32(self.backstore.encode()) % _HBAS}"
-
-    @property
-    def home(self) -> str:
-        return f"{self.hba}/{self.backstore}"
+        backstore, target = names.backstore(*parts), f"iscsi/{iqn}"
+        hba = f"core/fileio_{_FIRST_HBA + zlib.crc32(backstore.encode()) % _HBAS}"
+        serial = site.serial(*parts)
+        return cls(site.target(*parts), backstore, serial, target, f"{target}/tpgt_1", hba, f"{hba}/{backstore}")
 
 
 def numbers(fs: ReadableFs, folder: str) -> dict[int, str]:

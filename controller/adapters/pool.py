@@ -49,6 +49,7 @@ class PoolDir:
         self._reserve = reserve
         # Apart, so that a long import delays neither a look nor a session; a disk gains nothing from more at once.
         self._looks, self._importers, self._cloners = Workers(2), Workers(2), Workers(4)
+        self._seen: dict[str, tuple[tuple[int, int, int], OverlayFile]] = {}
         self._sweeping = threading.Lock()
         self._swept = False
 
@@ -141,7 +142,9 @@ class PoolDir:
         return os.path.lexists(golden) and os.path.lexists(golden.with_name(_sidecar(golden.name)))
 
     def _overlay_files(self, unreadable: dict[str, str]) -> Mapping[str, OverlayFile]:
+        """What is as it was (ctime moves with size, name and attributes) is told by the very object of the last look."""
         found: dict[str, OverlayFile] = {}
+        seen: dict[str, tuple[tuple[int, int, int], OverlayFile]] = {}
         for name, entry in _entries(self._overlays).items():
             if OverlayName.parse(name) is None:
                 continue
@@ -149,10 +152,16 @@ class PoolDir:
                 there = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if stat.S_ISREG(there.st_mode):
+            stamp = (there.st_ino, there.st_size, there.st_ctime_ns)
+            known = self._seen.get(name)
+            if known is not None and known[0] == stamp:
+                seen[name], found[name] = known, known[1]
+            elif stat.S_ISREG(there.st_mode):
                 found[name] = OverlayFile(there.st_size, pool_copy.method(entry.path))
+                seen[name] = (stamp, found[name])
             else:
                 unreadable[name] = f"{entry.path} is not a plain file"
+        self._seen = seen
         return found
 
     def _source(self, image: Golden) -> SourceFile:

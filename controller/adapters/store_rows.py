@@ -142,6 +142,8 @@ def replaced(row: Row, wanted: Declared, manager: str, force: bool) -> dict[str,
     withdrawn = row["deleted_at"] is not None
     if row["managed_by"].startswith("git:") and manager.startswith("api:") and not (force or withdrawn):
         raise Conflict(f"{row['key']} is managed by {row['managed_by']}: change it there, or force it")
+    if row["managed_by"].startswith("git:") and force and not withdrawn:
+        manager = row["managed_by"]  # overridden by hand, it stays its source's, whose next commit wins it back
     overrides = row["overrides"] if manager.startswith("git:") and not withdrawn else {}
     moved = withdrawn or row["spec"] != wanted.spec
     after = {

@@ -4,6 +4,7 @@ The folder is opened once and all else relative to it, and no symbolic link is e
 of one of our files is told, and replaced by name. Each of our paths has one grammar, so none can lead elsewhere.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -41,6 +42,7 @@ class TftpTree:
         self._root = root
         self._nbp_dir = nbp_dir
         self._site = site
+        self._last: dict[str, BootFileState] = {}
         self._hashed: dict[str, tuple[tuple[int, ...], str]] = {}
         self._tidied = False
 
@@ -69,24 +71,29 @@ class TftpTree:
                             self._look(fd, folder, name, found, unreadable)
         except _Unusable as error:
             return TftpState({}, nbps, unreadable={"tftp": str(error)})
+        self._last = found if paths is None else {**self._last, **found}
         foreign = tuple(path for path, state in found.items() if not state.ours)
         return TftpState(found, nbps, foreign, unreadable)
 
     def _look(self, fd: int, folder: str, name: str, found: dict[str, BootFileState], unreadable: dict[str, str]) -> None:
         path = f"{folder}/{name}"
         try:
-            kind = stat.S_IFMT(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
-            if kind != stat.S_IFREG:
+            data = _bytes(fd, name)
+            if data is None:
+                kind = stat.S_IFMT(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
                 found[path] = BootFileState(_KINDS.get(kind, "device"), ours=False)
                 return
-            data = files.read_open(os.open(name, _OPEN, dir_fd=fd), self._root / path, _LIMIT)
         except FileNotFoundError:
             return
         except OSError as error:
             unreadable[path] = f"{self._root / path} cannot be read: {error.strerror or error}"
             return
-        ours, machine = ipxe.owner(path, data, self._site)
-        found[path] = BootFileState(hashlib.sha256(data).hexdigest(), ours, machine)
+        sha256 = hashlib.sha256(data).hexdigest()
+        last = self._last.get(path)
+        if last is not None and last.sha256 == sha256:
+            found[path] = last  # whose it is follows from its path and its bytes
+        else:
+            found[path] = BootFileState(sha256, *ipxe.owner(path, data, self._site))
 
     def _program(self, name: str) -> str | None:
         """sha256 of a network boot program, remembered as long as its inode says that it is the same."""
@@ -213,6 +220,28 @@ def _by_folder(paths: Collection[str] | None) -> Mapping[str, Collection[str] | 
         folder, _, name = path.rpartition("/")
         wanted.setdefault(folder, []).append(name)
     return wanted
+
+
+def _bytes(folder: int, name: str) -> bytes | None:
+    """A plain file's bytes, mostly by one call each of open, fstat and read; None for what is no plain file. OSError."""
+    try:
+        fd = os.open(name, _OPEN, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a socket, or a pipe that nobody reads
+            return None
+        raise
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            return None
+        data = os.read(fd, min(info.st_size, _LIMIT) + 1)
+        while len(data) != info.st_size and (more := os.read(fd, _LIMIT)):  # it is being written, or is huge
+            data += more
+            if len(data) > _LIMIT:
+                raise OSError(errno.EFBIG, f"larger than {_LIMIT} bytes")
+        return data
+    finally:
+        os.close(fd)
 
 
 def _names(fd: int) -> list[str]:

@@ -56,8 +56,8 @@ def _overlay(client: Client, boot: Boot, index: Index, site: Site) -> Disk | Mis
     golden = _golden(boot, boot.pin, index.observed)
     if isinstance(golden, Missing):
         return golden
-    if full := _full(index.observed):
-        return full
+    if is_full := full(index.observed):
+        return is_full
     name = OverlayName(client.machine, names.SYSTEM_DISK, boot.image, golden.version, boot.uid)
     return _served(client, site, golden.version, golden.size, index, name, create=True)
 
@@ -89,7 +89,8 @@ def _golden(boot: Boot, version: int | None, observed: Observed) -> ImageFile | 
     return found
 
 
-def _full(observed: Observed) -> Missing | None:
+def full(observed: Observed) -> Missing | None:
+    """Why no new overlay is made."""
     pool = observed.pool
     if pool.total == 0 or pool.free >= RESERVE * pool.total:
         return None

@@ -1,6 +1,5 @@
 """The planner of images and overlays. Images are imported and never pruned; an overlay goes with its session."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from controller.core.cases import Case
@@ -10,15 +9,15 @@ from controller.core.names import OverlayName
 from controller.core.steps import Change, CreateOverlay, DeleteOverlay, Effect, ImportImage, Step, WithdrawTarget
 from controller.core.world import Desired
 
+# A disk outlives its session's row only where the store was lost or put back: what is on it may be all that is left.
+_STRAY = "no session with the uid {} is known: put the lost store back, or remove the file from the pool by hand"
+
 
 def imports(desired: Desired, index: Index) -> Iterator[Step]:
     """Images whose source is not the one that the newest version was made from."""
     observed = index.observed
     if "pool" not in observed.complete or "pool" in observed.unreadable:
         return
-    used: dict[str, int] = defaultdict(int)
-    for overlay in (overlay for group in index.overlays.values() for overlay in group):
-        used[overlay.image] = max(used[overlay.image], overlay.version)
     for name, image in sorted(desired.images.items()):
         source, versions = observed.pool.sources.get(name), observed.pool.images.get(name, {})
         newest = versions[max(versions)] if versions else None
@@ -27,7 +26,7 @@ def imports(desired: Desired, index: Index) -> Iterator[Step]:
         if newest is not None and newest.stamp == source.stamp:
             continue
         # A number that an overlay still carries is never given out again, even when the version itself is lost.
-        version = max(newest.version if newest else 0, used[name]) + 1
+        version = max(newest.version if newest else 0, _used(name, index)) + 1
         key = f"Image/{name}"
         yield Step(
             ImportImage(name, version, image.source),
@@ -36,6 +35,11 @@ def imports(desired: Desired, index: Index) -> Iterator[Step]:
             changes=(Change("version", f"v{newest.version}" if newest else None, f"v{version}"),),
             held=f"suspended: ggnet resume {key}" if image.paused else None,
         )
+
+
+def _used(image: str, index: Index) -> int:
+    """The newest version that an overlay carries."""
+    return max((o.version for group in index.overlays.values() for o in group if o.image == image), default=0)
 
 
 def creations(cases: Sequence[Case]) -> Iterator[Step]:
@@ -62,18 +66,22 @@ def deletions(cases: Sequence[Case], desired: Desired, index: Index, leaving: It
         for overlay in case.overlays:
             if not _unwanted(case, overlay, desired, index):
                 continue
+            size = index.observed.pool.overlays[str(overlay)].size
+            gone = (Change(str(overlay), f"{size} bytes", None),)
+            if not _known(case, overlay):
+                yield Step(DeleteOverlay(overlay), frozenset(), "drift", Effect.DATA_LOSS, gone, _STRAY.format(overlay.uid))
+                continue
             held = case.suspended
             if case.exported == str(overlay):
                 held = held or case.in_use
                 if not case.publishes:
                     held = held or waits.get(case.iqn, f"{case.iqn} still stands on it")
-            size = index.observed.pool.overlays[str(overlay)].size
             yield Step(
                 DeleteOverlay(overlay),
                 case.owners_of(overlay),
                 case.cause,
                 effect=Effect.DATA_LOSS if overlay.uid in case.client.discard else Effect.NONE,
-                changes=(Change(str(overlay), f"{size} bytes", None),),
+                changes=gone,
                 held=held,
             )
 
@@ -86,8 +94,13 @@ def _unwanted(case: Case, overlay: OverlayName, desired: Desired, index: Index) 
         return False  # which disk it gets is not known, so neither is which it does not
     if isinstance(case.disk, Disk) and case.disk.overlay == overlay:
         return False
-    if overlay.uid in case.client.idle or (boot is not None and boot.uid == overlay.uid):
+    if _known(case, overlay):
         return True
     # Of a session that we do not know: only in a picture that is whole, and never of what was let go in place.
     whole = desired.complete and index.observed.complete >= {"pool", "lio"}
     return whole and not case.client.orphan and case.client.machine not in desired.orphans
+
+
+def _known(case: Case, overlay: OverlayName) -> bool:
+    boot = case.client.boot
+    return overlay.uid in case.client.idle or (boot is not None and boot.uid == overlay.uid)

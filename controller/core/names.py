@@ -17,6 +17,7 @@ _NAMESPACE = uuid.UUID("6a1f5f0e-64c3-5d0c-9f0e-0d1f0b6d7c55")
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _OVERLAY = re.compile(rf"({_LABEL})\.([a-z0-9]+)\+({_LABEL})@v([1-9][0-9]{{0,8}})\+([0-9a-f-]{{36}})\.raw", re.ASCII)
 _GOLDEN = re.compile(rf"({_LABEL})@v([1-9][0-9]{{0,8}})\.raw", re.ASCII)
+_DISK = re.compile(rf"({_LABEL})\.([a-z0-9]+)", re.ASCII)
 _BACKSTORE = re.compile(rf"ggnet-({_LABEL})-([a-z0-9]+)", re.ASCII)
 _SCRIPT = re.compile(r"ggnet/machines/((?:[0-9a-f]{2}-){5}[0-9a-f]{2})\.ipxe", re.ASCII)
 
@@ -44,8 +45,8 @@ class Site:
     def parse_target(self, iqn: str) -> tuple[str, str] | None:
         """``(machine, disk)`` of a target of ours; None for a foreign one."""
         head = f"{self.prefix}:{self.site}:"
-        match = re.fullmatch(rf"({_LABEL})\.([a-z0-9]+)", iqn.removeprefix(head), re.ASCII)
-        return (match[1], match[2]) if match and iqn.startswith(head) else None
+        match = _DISK.fullmatch(iqn, len(head)) if iqn.startswith(head) else None
+        return (match[1], match[2]) if match else None
 
     def serial(self, machine: str, disk: str = SYSTEM_DISK) -> str:
         """T10 unit serial, the same for ever: Windows takes a new one for a new disk (UUIDv5, RFC 9562)."""

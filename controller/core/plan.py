@@ -4,12 +4,21 @@ A disk is there before its target, a target before its script, a script before D
 other way round. Between any two steps a PC may boot: it gets its disk whole, or falls to its local one.
 """
 
+from dataclasses import replace
+
 from controller.core import bootfiles, dhcp, disks, exports
 from controller.core.cases import examine
+from controller.core.choice import full
 from controller.core.index import Index
 from controller.core.names import Site
 from controller.core.steps import DeleteBootFile, Plan
 from controller.core.world import Desired, Observed
+
+
+def same(one: Observed, other: Observed) -> bool:
+    """Whether no plan can tell the two apart: only how many bytes are free may differ, not whether they are enough."""
+    spaceless = (replace(seen, pool=replace(seen.pool, free=0, total=0)) for seen in (one, other))
+    return next(spaceless) == next(spaceless) and (full(one) is None) == (full(other) is None)
 
 
 def plan(desired: Desired, observed: Observed, site: Site) -> Plan:

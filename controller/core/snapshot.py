@@ -6,7 +6,7 @@ So that only what differs is stored, and the doors can plan from what the contro
 import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from controller.core.names import OverlayName
@@ -29,27 +29,36 @@ SWEEP = "sweep"  # beside the observation itself: {"at": when the last look at e
 MACHINE = "machine/"
 
 
-def dumps(observed: Observed, machines: Collection[str] | None = None) -> Mapping[str, str]:
+def dumps(observed: Observed, machines: Collection[str] | None = None, told: Observed | None = None) -> Mapping[str, str]:
     """``machine/NAME``, ``images``, ``dhcp`` and ``host`` -> JSON, keys sorted; the same observation gives the same text.
 
     With ``machines`` only theirs and what is shared, and of a machine that has nothing left an empty text, so that
-    what was stored of it can be removed.
+    what was stored of it can be removed. What dhcpd serves is as long as the list of hosts: it is left out where it is
+    the same as in ``told``.
     """
+    asked = None if machines is None else frozenset(machines)
     parts: dict[str, dict[str, dict[str, Any]]] = defaultdict(lambda: {"targets": {}, "boot": {}, "overlays": {}})
     for iqn, target in observed.targets.items():
         machine = iqn.rpartition(":")[2].partition(".")[0]
+        if asked is not None and machine not in asked:
+            continue
         parts[MACHINE + machine]["targets"][iqn] = _target(target)
     for path, file in observed.boot.items():
+        if asked is not None and file.machine and file.machine not in asked:
+            continue
         parts[MACHINE + file.machine if file.machine else HOST]["boot"][path] = [file.sha256, file.ours]
     for text, overlay in observed.pool.overlays.items():
+        if asked is not None and text.partition(".")[0] not in asked and OverlayName.parse(text):
+            continue
         name = OverlayName.parse(text)
         parts[MACHINE + name.machine if name else HOST]["overlays"][text] = [overlay.size, overlay.method]
     loose = parts.pop(HOST, {})
     texts = {key: _text(part) for key, part in parts.items()}
-    if machines is not None:
-        asked = {MACHINE + name for name in machines}
-        texts = {key: texts.get(key, "") for key in asked}
-    shared = {HOST: _host(observed, loose), IMAGES: _images(observed.pool), DHCP: asdict(observed.dhcp)}
+    if asked is not None:
+        texts = {key: texts.get(key, "") for key in (MACHINE + name for name in asked)}
+    shared: dict[str, Mapping[str, Any]] = {HOST: _host(observed, loose), IMAGES: _images(observed.pool)}
+    if told is None or told.dhcp != observed.dhcp:
+        shared[DHCP] = {each.name: getattr(observed.dhcp, each.name) for each in fields(observed.dhcp)}
     return {**texts, **{key: _text(part) for key, part in shared.items()}}
 
 

@@ -10,7 +10,7 @@ from controller.core import dhcp, phases, resolve
 from controller.core.cases import Case, case_of
 from controller.core.choice import Disk, Missing
 from controller.core.index import Index
-from controller.core.names import SYSTEM_DISK, OverlayName, Site
+from controller.core.names import SYSTEM_DISK, OverlayName, Site, script
 from controller.core.phases import Phase, Progress
 from controller.core.render import dhcpd
 from controller.core.steps import LoadDhcp, Outcome, Plan, Step
@@ -126,7 +126,7 @@ class Teller:
         missing = (case.disk.reason, case.disk.message) if isinstance(case.disk, Missing) else self._unloaded(case.client)
         live = case.state is not None and case.state.login is not Login.NONE
         done = ("Active", "its PC is running from it") if live else ("Published", "waiting for its PC to boot")
-        blind = case.blind
+        blind = self._blind(case)
         if blind is None and case.state is not None and case.state.login is Login.UNKNOWN and not own:
             blind = "whether its PC is logged in could not be read"
         loading = self._loading(case.client)
@@ -240,6 +240,11 @@ class Teller:
 
     def _case(self, client: Client) -> Case:
         return case_of(client, self.desired, self.index, self.site)
+
+    def _blind(self, case: Case) -> str | None:
+        """Why its target or one of its boot scripts could not be read."""
+        paths = (script(mac.hyphens) for mac in case.client.macs)
+        return case.blind or next((reason for path in paths if (reason := self.index.blind("tftp", path))), None)
 
     def _left(self, key: str) -> Sequence[Step]:
         return self.left.get(key, ())

@@ -52,6 +52,10 @@ class DhcpConfig:
     subnets: tuple[Subnet, ...] = ()
     hosts: tuple[Host, ...] = ()
 
+    def __hash__(self) -> int:
+        """Cheap, for what is remembered of a configuration is asked for in every plan; ``==`` looks at all of it."""
+        return hash((self.subnets, len(self.hosts), self.hosts[:1], self.hosts[-1:]))
+
 
 @dataclass(frozen=True, slots=True)
 class Golden:

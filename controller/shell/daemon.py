@@ -4,6 +4,7 @@ One task does all passes, one after the other; the others only wake it. Two feed
 be lost, and a jittered sweep, which is the truth. A sweep that finds drift is counted, because an event was lost.
 """
 
+import gc
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 _LEASE_SECONDS = 30.0
 _POLL_SECONDS = 0.25
 _LOGIN_SECONDS = 1.0
+_LOGIN_SHARE = 20  # with thousands of targets one round takes a while: at most a twentieth of a core is spent on it
 _BATCH = 500
 
 
@@ -81,6 +83,8 @@ class Daemon:
                 self._swept = self.clock.now()
                 next_sweep = self.clock.monotonic() + self.sweep_seconds * random.uniform(0.9, 1.1)  # noqa: S311
                 if first:
+                    gc.collect()
+                    gc.freeze()  # what was read stays: to search it for garbage again and again would stall the loop
                     await self._beat()
                     self.ready()
                     tasks.start_soon(self.watch.run, self._touched)
@@ -142,9 +146,11 @@ class Daemon:
             self.wake()
 
     async def _logins(self) -> None:
-        """PCs come and go without the file system telling: their sessions are asked for."""
+        """PCs come and go without the file system telling: their sessions are asked for, in a small part of the time."""
+        pause = _LOGIN_SECONDS
         while True:
-            await self.clock.sleep(_LOGIN_SECONDS)
+            await self.clock.sleep(pause)
+            began = self.clock.monotonic()
             last = self.reconciler.view.last
             if last is None:
                 continue
@@ -155,6 +161,7 @@ class Daemon:
                 if (found := site.parse_target(iqn)) and found[0] in clients
             }
             answers = await self.reconciler.host.lio.logins(asked)
+            pause = max(_LOGIN_SECONDS, _LOGIN_SHARE * (self.clock.monotonic() - began))
             moved = {
                 f"Machine/{site.parse_target(iqn)[0]}"  # type: ignore[index]
                 for iqn, (login, peer) in answers.items()

@@ -1,7 +1,8 @@
 """What is wanted of this boot server, kept between passes: small frozen clients and versions, never all objects.
 
 The store is the truth; the index only remembers which version of each object it has digested, so that a pass reads
-what changed and a quiet sweep reads one number an object.
+what changed and a quiet sweep reads one number an object. ``turns`` counts how often something had: at the same count
+the wishes are the same.
 """
 
 from collections import defaultdict
@@ -26,24 +27,31 @@ class Index:
     clients: dict[str, Client] = field(default_factory=dict)
     images: dict[str, Golden] = field(default_factory=dict)
     orphans: frozenset[str] = frozenset()
+    turns: int = 0
     _shared: dict[str, Network | Image] = field(default_factory=dict)
     _machine_of: dict[str, str] = field(default_factory=dict)
     _sessions_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _kept: dict[str, str] = field(default_factory=dict)
     _dhcp: DhcpConfig | None = None
+    _founded: bool = False
 
     async def refresh(self, store: Store, keys: Collection[str] | None, now: datetime) -> frozenset[str]:
         """Digests what changed among these keys (None: among all); the machines whose wishes were looked at anew."""
         if keys is None:
             current = await store.versions()
-            stale = {key for key, version in current.items() if self.versions.get(key) != version}
+            # Versions rise by commit for all objects together, and what was noted may be that of a status: only a later
+            # one says that the object has changed since it was read.
+            known = self.versions
+            stale = {key for key, version in current.items() if known.get(key, -1) < version}
             stale |= self.versions.keys() - current.keys()
             self.versions = dict(current)
+            self._founded = self._founded or bool(current) or (await store.list())[1] > 0
         else:
             stale = set(keys)
             self.forget(stale)
         if not stale:
             return frozenset()
+        self.turns += 1
         self.orphans = await store.orphans()
         if any(key.startswith("Network/") for key in stale) or len(stale) > 1000:
             objects, _ = await store.list()
@@ -51,7 +59,10 @@ class Index:
         return await self._update(store, stale, now)
 
     def desired(self, machines: Collection[str] | None) -> Desired:
-        """Everything, or with ``machines`` what concerns these: against a part of the wishes nothing is pruned."""
+        """Everything, or with ``machines`` what concerns these: against a part of the wishes nothing is pruned.
+
+        A store that never held an object is no wish either: it may be a lost one, beside disks that are not.
+        """
         clients: Mapping[str, Client] = self.clients
         if machines is not None:
             clients = {name: self.clients[name] for name in machines if name in self.clients}
@@ -64,7 +75,7 @@ class Index:
             dhcp=self._dhcp,
             keep=frozenset(self._kept.values()),
             orphans=self.orphans,
-            complete=machines is None,
+            complete=machines is None and self._founded,
         )
 
     def machines(self, keys: Iterable[str]) -> frozenset[str]:

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import anyio
 
-from controller.core.names import Site, script
+from controller.core.names import BOOT_SCRIPT, Site, script
+from controller.core.render.ipxe import PROGRAM_PATHS
 from controller.core.world import Desired, Domain, Observed
 from controller.ports import Dhcp, Lio, LioState, Pool, PoolView, Tftp, TftpState
 from manifests.types import Iqn, Mac
@@ -18,6 +19,7 @@ from manifests.types import Iqn, Mac
 K = TypeVar("K")
 V = TypeVar("V")
 _DOMAINS: tuple[Domain, ...] = ("pool", "lio", "tftp", "dhcp")
+_FIXED = frozenset({BOOT_SCRIPT}) | PROGRAM_PATHS  # these may come into being between two looks
 _ALWAYS_WHOLE = frozenset[Domain]({"pool", "dhcp"})  # one listing, one file: a part would cost as much
 
 
@@ -91,7 +93,7 @@ class View:
         """What these machines have, and what all share; needs a sweep before it."""
         assert self.last is not None
         iqns = {self.site.target(machine) for machine in machines}
-        shared = {path for path, file in self.last.boot.items() if file.machine is None}
+        shared = _FIXED | {path for path, file in self.last.boot.items() if file.machine is None}
         paths = {path for path, file in self.last.boot.items() if file.machine in machines} | {
             script(mac.hyphens) for mac in macs
         }

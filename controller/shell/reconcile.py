@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from controller.core.names import OverlayName, Site, parse_script
-from controller.core.plan import plan
+from controller.core.names import OverlayName, Site, parse_script, script
+from controller.core.plan import plan, same
 from controller.core.snapshot import dumps
 from controller.core.status import forgettable, statuses
 from controller.core.steps import Done, ImportImage, Outcome, Plan
@@ -53,6 +53,8 @@ class Reconciler:
     decide: Callable[[Desired, Observed, Site], Plan] = plan
     index: Index = field(init=False)
     view: View = field(init=False)
+    _idle: tuple[int, Observed] | None = None
+    _told: Observed | None = None
 
     def __post_init__(self) -> None:
         self.index, self.view = Index(self.site), View(self.site)
@@ -71,6 +73,9 @@ class Reconciler:
         known = self.view.last
         touched = await self.index.refresh(self.store, None, self.clock.now())
         observed = await self.view.sweep(self.host, self.index.desired(None))
+        # A plan is a function of the wishes and of what is seen: where it was empty for the very same, it is empty.
+        if self._idle is not None and self._idle[0] == self.index.turns and same(self._idle[1], observed):
+            return Report()
         if known is None:
             touched = frozenset(self.index.clients)
         return await self._pass(None, touched | self._moved(known, observed), observed)
@@ -87,6 +92,7 @@ class Reconciler:
         }
         if keys is None and not machines and not results:
             await self._tell_shared(observed, decided, results)
+            self._idle = None if decided.steps else (self.index.turns, observed)
             return Report(results, machines=machines)
         if results or keys is None:
             observed = await self._glance(machines)
@@ -115,8 +121,10 @@ class Reconciler:
         told = events(results, objects, fresh, now)
         if told:
             await self.store.tell(told, lease)
-        seen = {key: text or None for key, text in dumps(self.view.whole(observed), machines).items()}
+        whole = self.view.whole(observed)
+        seen = {key: text or None for key, text in dumps(whole, machines, self._told).items()}
         await self.store.write_observations(seen, lease)
+        self._told = whole
         gone = await self._finalise(objects.values(), left, observed)
         await self._expire(objects.values(), found)
         waiting = {owner for step in left.steps for owner in step.owners}
@@ -162,7 +170,10 @@ class Reconciler:
         """Machines of which something outside looks different from the last look."""
         if known is None:
             return frozenset()
-        moved = {parts[0] for iqn in _differing(known.targets, fresh.targets) if (parts := self.site.parse_target(iqn))}
+        if (known.complete, known.dhcp.problem) != (fresh.complete, fresh.dhcp.problem):
+            return frozenset(self.index.clients)
+        moved = self._sighted(_differing(known.unreadable, fresh.unreadable))
+        moved |= {parts[0] for iqn in _differing(known.targets, fresh.targets) if (parts := self.site.parse_target(iqn))}
         moved |= {
             name.machine
             for text in _differing(known.pool.overlays, fresh.pool.overlays)
@@ -173,8 +184,19 @@ class Reconciler:
                 moved |= {state.machine for look in (known, fresh) if (state := look.boot.get(path)) and state.machine}
         return frozenset(moved)
 
+    def _sighted(self, keys: Collection[str]) -> set[str]:
+        """Machines of which something could not be read before and can now, or the other way round."""
+        paths = (
+            {script(mac.hyphens): name for name, client in self.index.clients.items() for mac in client.macs} if keys else {}
+        )
+        found = {parts[0] for key in keys if (parts := self.site.parse_target(key))}
+        found |= {name.machine for key in keys if (name := OverlayName.parse(key))}
+        return found | {paths[key] for key in keys if key in paths}
+
 
 def _differing(one: Mapping[K, V], other: Mapping[K, V]) -> set[K]:
+    if one == other:
+        return set()
     return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
 
 

@@ -105,7 +105,7 @@ async def test_an_object_of_git_is_changed_by_hand_only_by_force(store: Store) -
         await store.put([machine("pc0"), machine(mac=8)], API, NOW)
     assert [one.key for one in (await store.list())[0]] == ["Machine/pc1"]
     assert (await store.put([machine(mac=8)], API, NOW, force=True)).changed == ("Machine/pc1",)
-    assert (await store.get("Machine/pc1")).metadata.managed_by == API
+    assert (await store.get("Machine/pc1")).metadata.managed_by == GIT, "its source's next commit wins it back"
 
 
 async def test_an_object_given_twice_is_a_conflict(store: Store) -> None:

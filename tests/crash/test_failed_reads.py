@@ -144,6 +144,27 @@ def test_what_cannot_be_read_is_served_on_untouched(blindness: Blindness) -> Non
     assert anyio.run(tell) == []
 
 
+@pytest.mark.parametrize("blindness", BLIND[2:], ids=lambda blindness: blindness.name)
+def test_a_process_that_goes_on_says_at_once_what_it_cannot_read_and_takes_it_back(blindness: Blindness) -> None:
+    """Where only a listing fails, each target can still be read by its name."""
+
+    async def tell() -> tuple[bool, list[str]]:
+        world = BlindWorld()
+        await world.commit(site(*THREE))
+        daemon = await world.daemon()
+        await settle(daemon)
+        blindness.problem(world, "Input/output error")
+        world.fault = blindness.fault
+        await daemon.reconcile(None)
+        blindness.problem(world, None)
+        world.fault = nothing
+        told = any(f"{THREE[0].name} is not Ready" in what for what in await wrong(world, THREE))
+        await daemon.reconcile(None)
+        return told, await wrong(world, THREE)
+
+    assert anyio.run(tell) == (True, [])
+
+
 # --- the sources --------------------------------------------------------------------------------------------------
 
 

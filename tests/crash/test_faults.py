@@ -1,19 +1,17 @@
 """P1, P4 to P7: errors, things done though they failed, clocks that jump, leases that are lost, views that are old."""
 
-import re
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 import anyio
-import anyio.from_thread
 import pytest
 
 from controller.shell.reconcile import Reconciler
-from tests.crash.explore import CORE, MORE, REBOOT, START, STOP, Dying, Story, explore, prepare, writes_at_rest
-from tests.crash.faults import KERNEL, LOOKS, Meter, error_at
+from tests.crash.explore import CORE, MORE, REBOOT, START, STOP, Story, explore, prepare, writes_at_rest
+from tests.crash.faults import Meter, error_at
 from tests.crash.oracle import wrong
 from tests.crash.sites import Pc, site
 from tests.crash.stale import StaleWorld
+from tests.crash.usurper import taken_over
 from tests.crash.world import World, settle
 
 NAMED = {story.name: story for story in (*CORE, *MORE)}
@@ -118,64 +116,7 @@ def _now(work: object) -> None:
     raise AssertionError("it waited")
 
 
-@dataclass
-class Usurper:
-    """At one moment of the first controller's pass its host sleeps for an hour, and another one does all the work.
-
-    ``done`` are the effects that the first one still had, once it woke up.
-    """
-
-    world: World
-    meter: Meter
-    last: tuple[Pc, ...]
-    woken: bool = False
-    done: list[tuple[str, str]] = field(default_factory=list)
-
-    def __call__(self, when: str, call: str, subject: object) -> None:
-        if not self.woken:
-            self.meter(when, call, subject)
-        elif call not in LOOKS and when == "after":
-            self.done.append((call, str(subject)))
-
-    def take_over(self, when: str, call: str, subject: object) -> None:
-        world = self.world
-        world.clock.time += timedelta(hours=1)
-        with anyio.from_thread.start_blocking_portal() as portal:
-            portal.call(self._rule)
-        world.fault = self
-        self.woken = True
-
-    async def _rule(self) -> None:
-        await self.world.commit(site(*self.last))
-        await settle(await self.world.daemon(holder="s1@other", seconds=3600))
-
-
 @pytest.mark.parametrize("story", [START, STOP], ids=lambda story: story.name)
 def test_a_controller_that_was_taken_over_from_starts_no_further_step_and_writes_no_row(story: Story) -> None:
-    """P7. What it was in the middle of is one step on one target; nothing follows it, outside or in the store."""
-    last = (Pc(2), Pc(10))
-
-    async def tell(at: int | None) -> tuple[int, list[str]]:
-        world = await prepare(story, World)
-        meter = Meter(at)
-        usurper = Usurper(world, meter, last)
-        meter.fault = usurper.take_over
-        daemon = await world.daemon(usurper, seconds=30)
-        with Dying() as first:
-            await daemon.reconcile(None)
-        if not at:
-            return meter.count, []
-        found = [f"{call} {what}" for call, what in usurper.done[1:] if call not in KERNEL]
-        if len({name for _, what in usurper.done for name in re.findall("pc[0-9]+", what)}) > 1:
-            found.append(f"more than one machine: {usurper.done}")
-        found += [] if first.died else ["it went on to the end"]
-        await settle(await world.daemon(holder="s1@other"))
-        return 0, [*found, *await wrong(world, last)]
-
-    async def all_of_them() -> list[str]:
-        count, failures = await tell(None)
-        for at in range(1, count, 9):
-            failures += [f"at {at}: {what}" for what in (await tell(at))[1]]
-        return failures
-
-    assert anyio.run(all_of_them) == []
+    """P7."""
+    assert anyio.run(taken_over, story) == []

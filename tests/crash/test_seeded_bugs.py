@@ -23,10 +23,12 @@ from controller.core.targets import facts
 from controller.core.world import BootFileState, Desired, DhcpState, Observed, Target, TargetState
 from controller.ports import LioState, TftpState
 from controller.shell.observe import Host
+from controller.shell.reconcile import Reconciler
 from manifests.types import Iqn
 from tests.crash.explore import PC1, PC10, REBOOT, START, STOP, Story, explore, tell
 from tests.crash.faults import Meter
 from tests.crash.sites import site
+from tests.crash.usurper import taken_over
 from tests.crash.world import Decide, Passed, World, nothing, settle
 
 Check = Callable[[Callable[[], World]], Awaitable[list[str]]]
@@ -176,6 +178,20 @@ class _Empty(Passed[FailedMeansEmpty]):
         return replace(seen, unreadable={})
 
 
+class _Careless(Reconciler):
+    __slots__ = ()
+
+    def _permit(self) -> None:
+        return None
+
+
+@dataclass
+class NoLease(World):
+    """Whether the lease still stands is never asked before an act."""
+
+    process: type[Reconciler] = _Careless
+
+
 # --- the checks ---------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +249,7 @@ SEEDED: dict[str, tuple[type[World], Check]] = {
     "lead there before it stands": (DhcpOfTheDead, once),
     "prunes what is not ours": (AllIsOurs, once),
     "unknown is off": (UnknownIsOff, a_live_pc_that_cannot_be_read),
+    "acts on a lease that has run out": (NoLease, lambda make: taken_over(START, make)),
     "a failed listing is an empty one": (FailedMeansEmpty, targets_that_cannot_be_listed),
 }
 
@@ -247,3 +264,25 @@ def test_a_seeded_bug_is_caught(bug: str) -> None:
 def test_the_same_check_finds_nothing_in_the_product(bug: str) -> None:
     """Those of the checks that only this file makes; the others are made all through this room."""
     assert anyio.run(SEEDED[bug][1], World) == []
+
+
+MOVED = {"type": "Ready", "status": "True", "reason": "Published", "lastTransitionTime": "2026-01-02T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        {"observedGeneration": 1, "conditions": [MOVED]},
+        {"observedGeneration": 2, "conditions": [{**MOVED, "lastTransitionTime": "2026-01-02T00:00:03Z"}]},
+        {"observedGeneration": 2, "conditions": [{**MOVED, "status": "False"}]},
+    ],
+    ids=["generation goes back", "time moves alone", "status flips alone"],
+)
+def test_a_status_that_tells_its_history_wrong_is_caught(after: dict[str, Any]) -> None:
+    guard = World().guard
+    guard.status(
+        "Session/pc1", {"observedGeneration": 2, "conditions": [MOVED]}, {"observedGeneration": 2, "conditions": [MOVED]}
+    )
+    assert guard.broken == []
+    guard.status("Session/pc1", {"observedGeneration": 2, "conditions": [MOVED]}, after)
+    assert guard.broken != []

@@ -106,6 +106,7 @@ class World:
     store: MemoryStore = field(default_factory=MemoryStore)
     clock: TickingClock = field(default_factory=TickingClock)
     fault: Fault = nothing
+    process: type[Reconciler] = Reconciler
     guard: Guard = field(init=False)
 
     def __post_init__(self) -> None:
@@ -179,7 +180,7 @@ class World:
         lease = await self.store.acquire("controller/s1", holder, self.clock.now(), seconds)
         assert lease is not None
         store: Store = WatchedStore(self.store, self)  # type: ignore[assignment]
-        return Reconciler(store, self.host(), SITE, self.clock, lease, self.decide())
+        return self.process(store, self.host(), SITE, self.clock, lease, self.decide())
 
     def holds(self, path: str) -> bool:
         try:

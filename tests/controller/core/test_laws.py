@@ -12,6 +12,7 @@ from controller.core.steps import (
     CreateOverlay,
     DeleteBootFile,
     DeleteOverlay,
+    Effect,
     ImportImage,
     LoadDhcp,
     PublishTarget,
@@ -20,7 +21,7 @@ from controller.core.steps import (
     WriteBootFile,
 )
 from controller.core.wire import subject
-from controller.core.world import BootFileState, Login
+from controller.core.world import BootFileState, Desired, Login
 from tests.controller.core import walks
 from tests.controller.core.objects import NOW, SITE, host
 from tests.controller.core.simulate import World, apply, broken, do, run
@@ -204,9 +205,26 @@ def test_the_end_does_not_depend_on_the_way(walk: list[tuple[Wish, ...]], asked:
         world = converged(step, world)
     there, straight = converged(asked, world).observed, converged(asked, START).observed
     assert walks.nobody(there) == walks.nobody(straight)
-    kept = desired(asked).keep
+    wanted = desired(asked)
+    known = _known(wanted)
     uids = {name: name.rpartition("+")[2].removesuffix(".raw") for name in there.pool.overlays}
-    assert {name for name, uid in uids.items() if uid not in kept} == set(straight.pool.overlays)
+    assert {name for name, uid in uids.items() if uid in known - wanted.keep} == set(straight.pool.overlays)
+
+
+def _known(wanted: Desired) -> set[str]:
+    """The uids of all sessions that are asked for or have stopped."""
+    booting = {client.boot.uid for client in wanted.clients.values() if client.boot}
+    return booting | {uid for client in wanted.clients.values() for uid in client.idle}
+
+
+@CASES
+@given(wishes(), wishes())
+def test_a_disk_of_a_session_that_nobody_knows_is_shown_and_left(before: tuple[Wish, ...], asked: tuple[Wish, ...]) -> None:
+    world = converged(before, START)
+    wanted = desired(asked)
+    known = _known(wanted)
+    steps = [s for s in decide(asked, world).steps if isinstance(s.action, DeleteOverlay) and s.action.name.uid not in known]
+    assert all(step.held and step.effect is Effect.DATA_LOSS for step in steps)
 
 
 @CASES

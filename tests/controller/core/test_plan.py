@@ -2,6 +2,7 @@
 
 from controller.core.plan import plan
 from controller.core.resolve import resolve
+from controller.core.steps import Step
 from manifests.kinds import Object
 from tests.controller.core.objects import NOW, SITE, host, image, mac, machine, network, room, session
 from tests.controller.core.simulate import World, adverts, apply, broken
@@ -11,6 +12,15 @@ def converge(objects: list[Object], world: World) -> World:
     for _ in range(3):
         world = apply(plan(resolve(objects, SITE, NOW), world.observed, SITE), world)
     return world
+
+
+def once(objects: list[Object], world: World) -> World:
+    """One pass, with a look behind each step: no script may lead to a target that is not whole."""
+    return apply(plan(resolve(objects, SITE, NOW), world.observed, SITE), world, _whole)
+
+
+def _whole(world: World, step: Step) -> None:
+    assert broken(world) == [], f"after {step.action}"
 
 
 def test_an_empty_host_converges_and_then_stays() -> None:
@@ -24,14 +34,7 @@ def test_an_empty_host_converges_and_then_stays() -> None:
 def test_a_machine_deleted_with_its_session_leaves_dhcp_first_then_its_script_target_and_disk_go() -> None:
     world = converge(room(1, 2), host())
     deleted = {"deletedAt": NOW}
-    objects: list[Object] = [
-        network(),
-        image(),
-        machine(1),
-        session(1),
-        machine(2, meta=deleted),
-        session(2, meta=deleted),
-    ]
+    objects: list[Object] = [network(), image(), machine(1), session(1), machine(2, meta=deleted), session(2, meta=deleted)]
     steps = plan(resolve(objects, SITE, NOW), world.observed, SITE).steps
     assert [type(step.action).__name__ for step in steps] == [
         "LoadDhcp",
@@ -45,7 +48,7 @@ def test_a_machine_deleted_with_its_session_leaves_dhcp_first_then_its_script_ta
 def test_a_card_that_moves_to_another_machine_leads_to_its_new_disk_alone() -> None:
     world = converge(room(1, 2), host())
     moved: list[Object] = [network(), image(), machine(1, macs=[mac(7)]), session(1), machine(2, macs=[mac(2), mac(1)])]
-    world = converge([*moved, session(2)], world)
+    world = once([*moved, session(2)], world)
     assert broken(world) == []
     leads = {path.rpartition("/")[2]: target for path, target, _, _ in adverts(world)}
     assert leads == {
@@ -62,3 +65,26 @@ def test_what_was_let_go_in_place_stays_even_after_its_machine_is_forgotten() ->
     kept = apply(plan(left, world.observed, SITE), world).observed
     assert (kept.targets, kept.pool.overlays) == (world.observed.targets, world.observed.pool.overlays)
     assert "ggnet-pc1-0" not in kept.dhcp.hosts
+
+
+def test_a_server_that_moves_to_another_address_takes_its_scripts_away_before_its_portals() -> None:
+    world = converge(room(1), host())
+    moved: list[Object] = [network(serverAddress="10.77.0.2"), *room(1)[1:]]
+    world = once(moved, world)
+    assert [portal for _, _, _, portal in adverts(world)] == ["10.77.0.2:3260"]
+
+
+def test_a_disk_that_is_broken_and_cannot_be_mended_is_advertised_no_more() -> None:
+    world = converge(room(1), host())
+    lost: list[Object] = [*room(1)[:3], session(1, image="absent")]
+    assert adverts(once(lost, world)) == adverts(world)
+    assert adverts(once(lost, world.with_(targets={}))) == []
+
+
+def test_a_target_stays_while_it_cannot_be_told_whether_a_script_leads_to_it() -> None:
+    world = converge(room(1), host())
+    hidden = world.with_(unreadable={"tftp": "Input/output error"}, boot={})
+    stopped: list[Object] = [*room(1)[:3], session(1, state="stopped")]
+    decided = plan(resolve(stopped, SITE, NOW), hidden.observed, SITE)
+    assert [type(step.action).__name__ for step in decided.steps] == ["WithdrawTarget", "DeleteOverlay"]
+    assert all("could not be read" in (step.held or "") for step in decided.steps)

@@ -1,0 +1,82 @@
+"""P9: a PC that is running keeps its disk, whatever is asked, damaged or dies; once it is off, what was asked is done."""
+
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from tests.crash.explore import PC1, PC10, Dying, writes_at_rest
+from tests.crash.faults import Fault, Meter, die, error_at
+from tests.crash.hands import damage
+from tests.crash.oracle import wrong
+from tests.crash.sites import Pc, site
+from tests.crash.world import World, nothing, settle
+
+ASKED: dict[str, tuple[Pc, ...]] = {
+    "another image": (replace(PC1, image="other"), PC10),
+    "stop": (replace(PC1, running=False), PC10),
+    "remove": (PC10,),
+    "read-only": (replace(PC1, persistence="readonly"), PC10),
+    "another card": (replace(PC1, card=99), PC10),
+    "nothing": (PC1, PC10),
+}
+# What a hand can do that a running PC does not feel, or that can be mended under it.
+FELT_BY_NOBODY = ("let_another_in", "take_the_portal", "loosen", "remove_script", "empty_script", "kill_dhcpd")
+
+
+async def _asked(name: str, meter: Meter, kind: str | None) -> list[str]:
+    world = World()
+    await world.commit(site(PC1, PC10))
+    await settle(await world.daemon())
+    assert world.boots(PC1)
+    disk = world.kernel.disk(PC1.acl)
+    if kind:
+        damage(world, PC1, kind)
+    await world.commit(site(*ASKED[name]))
+    daemon = await world.daemon(meter)
+    with Dying() as first:
+        await settle(daemon)
+    world.fault = nothing
+    daemon = await world.daemon() if first.died else daemon
+    await settle(daemon)
+    found = [] if world.kernel.disk(PC1.acl) == disk and world.guard.live else ["its disk is not what it was"]
+    world.shuts_down(PC1.acl)
+    await settle(daemon)
+    return [*found, *await wrong(world, ASKED[name]), *await writes_at_rest(world)]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_running_pc_keeps_its_disk_whatever_is_asked_and_whenever_the_controller_dies(name: str) -> None:
+    async def all_of_them() -> list[str]:
+        whole = Meter()
+        found = await _asked(name, whole, None)
+        for at in range(1, whole.count + 1, 2):
+            fault: Fault = die if at % 4 == 1 else error_at(at)
+            found += [f"at {at}: {what}" for what in await _asked(name, Meter(at, fault), None)]
+        return found
+
+    assert anyio.run(all_of_them) == []
+
+
+@pytest.mark.parametrize("kind", FELT_BY_NOBODY)
+@pytest.mark.parametrize("name", ["another image", "stop", "nothing"])
+def test_damage_is_mended_under_a_running_pc_without_its_feeling_it(name: str, kind: str) -> None:
+    assert anyio.run(_asked, name, Meter(), kind) == []
+
+
+def test_a_disruption_that_is_asked_for_by_name_cuts_and_is_told_apart() -> None:
+    """The guard sees a cut: without the annotation the same would be found broken."""
+    allowed = (("disruption", "allowed"),)
+
+    async def tell() -> tuple[bool, list[str]]:
+        world = World()
+        await world.commit(site(PC1, PC10))
+        daemon = await world.daemon()
+        await settle(daemon)
+        assert world.boots(PC1)
+        last = (replace(PC1, image="other", machine=allowed), PC10)
+        await world.commit(site(*last))
+        await settle(daemon)
+        return bool(world.guard.live), await wrong(world, last)
+
+    assert anyio.run(tell) == (False, [])
