@@ -2,7 +2,7 @@
 
 The programs are loaded once: each controller is a fork of this process, so that a life lasts as long as its work does
 and not as long as Python takes to start. Arguments come as JSON on standard input: ``{seed, kills, streams,
-repository}``; ``streams`` are commits for git fast-import. The first life is killed only after its first pass; the
+repository}``; ``streams`` are commits for git fast-import. The first life is killed once it has looked at everything; the
 others at any moment up to twice that long. Prints one JSON object at the end.
 """
 
@@ -60,17 +60,18 @@ def commit(repository: str, stream: str) -> None:
     subprocess.run(argv, input=stream.encode(), check=True)
 
 
-def first_pass() -> float:
-    """Seconds from the start of a controller to the end of its first pass."""
+def until_it_has_looked() -> float:
+    """Seconds from the start of a controller until it has looked at its host and at its source, whose reading it logs."""
     LOG.write_text("")
     began = time.monotonic()
     child = begin()
-    while "[info     ] pass" not in LOG.read_text():
-        assert time.monotonic() - began < 60, LOG.read_text()
-        time.sleep(0.02)
-    took = time.monotonic() - began
-    assert kill(child)
-    return took
+    try:
+        while "source read" not in LOG.read_text():
+            assert time.monotonic() - began < 60, LOG.read_text()
+            time.sleep(0.02)
+        return time.monotonic() - began
+    finally:
+        kill(child)
 
 
 def main() -> None:
@@ -78,7 +79,7 @@ def main() -> None:
     dice = random.Random(asked["seed"])
     for name in LOADED:
         importlib.import_module(name)
-    longest = 2 * first_pass()
+    longest = 2 * until_it_has_looked()
     ended = []
     for life in range(asked["kills"]):
         child = begin()
@@ -91,7 +92,7 @@ def main() -> None:
         time.sleep(moment)
         if not kill(child):
             ended.append(life)
-    print(json.dumps({"ended_by_themselves": ended, "longest": longest, "passes": LOG.read_text().count("] pass")}))
+    print(json.dumps({"ended_by_themselves": ended, "longest": longest, "passes": LOG.read_text().count("] pass ")}))
 
 
 if __name__ == "__main__":
