@@ -189,9 +189,12 @@ class Site:
     def await_phase(self, key: str, *phases: str, seconds: float = 30) -> Any:
         """The object, once it is in one of these phases."""
         last: dict[str, Any] = {}
+        kind, _, name = key.partition("/")
 
         def looked() -> bool:
-            last.update(self.get(key))
+            answer = self.client.get(f"/api/v1/{kind.lower()}s/{name}")
+            if answer.status_code != 404:  # its commit may not have been read yet
+                last.update(answer.json())
             return last.get("status", {}).get("phase") in phases
 
         try:
