@@ -7,9 +7,13 @@ where they are checked out.
 
 import hashlib
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+
+from anyio import to_thread
 
 from controller.adapters.command import CommandError, run
 from controller.adapters.watch import hints
@@ -81,6 +85,7 @@ class GitSource:
     poll_seconds: float
     name: str = field(init=False)
     _mirror: Path = field(init=False)
+    _whole: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.name = masked(self.address.url)
@@ -94,6 +99,7 @@ class GitSource:
             )
             files = await self._files(sha)
         except CommandError as error:
+            self._whole = False
             raise SourceError(f"{self.name} {self.address.ref}: {masked(str(error))}") from error
         return Snapshot(sha, author.strip(), message.strip(), files)
 
@@ -103,10 +109,14 @@ class GitSource:
         await hints([path for path in heads if path.is_dir()], self.poll_seconds, wake)
 
     async def _fetch(self) -> str:
-        if not (self._mirror / "HEAD").exists():
+        """A mirror of an earlier process, or one that git has failed in, is made anew: a git that was killed leaves its
+        lock behind, and half-written objects, for ever. There is nothing in it that cannot be fetched again."""
+        if not self._whole:
+            await to_thread.run_sync(partial(shutil.rmtree, self._mirror, ignore_errors=True))
             self._mirror.parent.mkdir(parents=True, exist_ok=True)
             done = await run(["git", "init", "--quiet", "--bare", str(self._mirror)], timeout=_READ_SECONDS, env=_QUIET)
             done.check()
+            self._whole = True
         await self._git(
             "fetch",
             "--quiet",
@@ -150,10 +160,12 @@ class GitSource:
             end = answer.find(b"\n", at)
             head = answer[at:end].split()
             if len(head) != 3 or head[0].decode() != blob or head[1] != b"blob":
+                self._whole = False
                 raise SourceError(f"{self.name}: object {blob} could not be read whole")
             size = int(head[2])
             contents.append(answer[end + 1 : end + 1 + size])
             if len(contents[-1]) != size:
+                self._whole = False
                 raise SourceError(f"{self.name}: object {blob} was cut short")
             at = end + 1 + size + 1
         return contents

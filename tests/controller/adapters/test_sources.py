@@ -103,6 +103,21 @@ def test_a_repository_that_cannot_be_read_whole_is_an_error_not_an_empty_set(
         anyio.run(source(tmp_path, address).read)
 
 
+def test_what_a_killed_git_left_behind_is_in_nobodys_way(tmp_path: Path, work: Path) -> None:
+    commit(work, {"a.yaml": "a: 1\n"})
+    anyio.run(source(tmp_path, str(work)).read)
+    [mirror] = (tmp_path / "state/sources").iterdir()
+    (mirror / "shallow.lock").touch()
+    commit(work, {"a.yaml": "a: 2\n"})
+    restarted = source(tmp_path, str(work))
+    assert anyio.run(restarted.read).files == {"a.yaml": b"a: 2\n"}
+    (mirror / "shallow.lock").touch()
+    commit(work, {"a.yaml": "a: 3\n"})
+    with pytest.raises(SourceError):
+        anyio.run(restarted.read)
+    assert anyio.run(restarted.read).files == {"a.yaml": b"a: 3\n"}
+
+
 def test_symlinks_in_a_commit_are_refused_by_name(tmp_path: Path, work: Path) -> None:
     (work / "passwd.yaml").symlink_to("/etc/passwd")
     git(work, "add", "-A")
