@@ -3,7 +3,7 @@
 The programs are loaded once: each controller is a fork of this process, so that a life lasts as long as its work does
 and not as long as Python takes to start. Arguments come as JSON on standard input: ``{seed, kills, streams,
 repository}``; ``streams`` are commits for git fast-import. The first life is killed once it has looked at everything; the
-others at any moment up to twice that long. Prints one JSON object at the end.
+others at any moment up to half as long again. Prints one JSON object at the end.
 """
 
 import importlib
@@ -79,7 +79,7 @@ def main() -> None:
     dice = random.Random(asked["seed"])
     for name in LOADED:
         importlib.import_module(name)
-    longest = 2 * until_it_has_looked()
+    longest = 1.5 * until_it_has_looked()
     ended = []
     for life in range(asked["kills"]):
         child = begin()
