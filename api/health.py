@@ -60,6 +60,6 @@ async def _sweep(door: Door) -> dict[str, Any]:
         return {"ok": False, "message": "no full sweep has ended yet"}
     at = sight.swept_at(observations)
     if at is None:
-        return {"ok": True, "message": "a full sweep has ended; when, the controller has not said"}
+        return {"ok": False, "message": "the controller has not looked at everything since it started"}
     late = door.clock.now() - at > timedelta(seconds=_MISSED_SWEEPS * door.settings.sweep_seconds)
     return {"ok": not late, "message": f"the last full sweep ended {at.isoformat()}"}

@@ -62,6 +62,8 @@ class Daemon:
     async def run(self) -> None:
         """Until cancelled, or Fenced. A pass that has begun is finished; then nothing outside is touched any more."""
         await self.store.reopen()
+        # What an earlier process saw is no news of the host: until the first sweep ends, nobody may call this one ready.
+        await self.store.write_observations({SWEEP: None}, self.reconciler.lease)
         self._intakes = [Intake(source, self.store, self.clock, self.wake) for source in self.sources]
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._renew)
