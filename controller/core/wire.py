@@ -75,7 +75,7 @@ _WORDS = {
     "WithdrawTarget": "withdraw target {}",
     "WriteBootFile": "write boot file {}",
     "DeleteBootFile": "withdraw boot file {}",
-    "LoadDhcp": "load dhcpd with {}",
+    "LoadDhcp": "load dhcpd with the DHCP include, {}",
 }
 
 
