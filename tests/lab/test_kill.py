@@ -25,7 +25,7 @@ from tests.lab.site import (
 )
 from tests.lab.witness import exported, rtslib_dump, stores
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 KILLS = 100
 PROGRAM = Path(__file__).parent / "inside" / "killer.py"
 
@@ -60,7 +60,7 @@ def test_killed_a_hundred_times_it_converges_leaks_nothing_and_makes_nothing_twi
     # Named, the database is taken as it is; unnamed, each life would spend its first second on the schema's revisions.
     database = f"sqlite+aiosqlite:///{STATE}/ggnet.db"
     settings = {**site.lab.daemon.settings, "PYTHONPATH": str(ROOT), "GGNET_DATABASE_URL": database}
-    done = site.lab.run([sys.executable, str(PROGRAM)], env=settings, stdin=json.dumps(asked), timeout=550)
+    done = site.lab.run([sys.executable, str(PROGRAM)], env=settings, stdin=json.dumps(asked), timeout=1500)
     told = json.loads(done.check())
     print(f"KILL {told}")
     assert told["ended_by_themselves"] == [], site.read("/lab/disk/killed.log")[-3000:]
