@@ -28,6 +28,7 @@ class Index:
     images: dict[str, Golden] = field(default_factory=dict)
     orphans: frozenset[str] = frozenset()
     turns: int = 0
+    _digested: dict[str, int] = field(default_factory=dict)
     _shared: dict[str, Network | Image] = field(default_factory=dict)
     _machine_of: dict[str, str] = field(default_factory=dict)
     _sessions_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -99,6 +100,10 @@ class Index:
         """The keys of the images and networks: few, and what all machines rest on."""
         return frozenset(self._shared)
 
+    def digested(self, one: Object) -> bool:
+        """Whether these wishes are those of this very generation: of a newer one nothing can be said from them."""
+        return self._digested.get(one.key) == _generation(one)
+
     def forget(self, keys: Iterable[str]) -> None:
         """These have changed by our own hand (their status did): read them again when next looked at."""
         for key in keys:
@@ -106,7 +111,7 @@ class Index:
 
     def _replace(self, objects: Mapping[str, Object], now: datetime) -> frozenset[str]:
         before = frozenset(self.clients)
-        for held in (self._shared, self._machine_of, self._sessions_of, self._kept):
+        for held in (self._digested, self._shared, self._machine_of, self._sessions_of, self._kept):
             held.clear()
         for one in objects.values():
             self._note(one)
@@ -144,6 +149,7 @@ class Index:
             self._dhcp = None
 
     def _note(self, one: Object) -> None:
+        self._digested[one.key] = _generation(one)
         if isinstance(one, Network | Image):
             self._shared[one.key] = one
         elif isinstance(one, Session):
@@ -154,6 +160,7 @@ class Index:
                 self._kept[one.key] = one.metadata.uid or ""
 
     def _drop(self, key: str) -> None:
+        self._digested.pop(key, None)
         self._shared.pop(key, None)
         self._unlink(key)
 
@@ -162,3 +169,9 @@ class Index:
         machine = self._machine_of.pop(key, None)
         if machine is not None:
             self._sessions_of[machine].discard(key)
+
+
+def _generation(one: Object) -> int:
+    """Below zero once it is deleted, which is no new generation."""
+    generation = one.metadata.generation or 0
+    return generation if one.metadata.deleted_at is None else -generation

@@ -5,6 +5,7 @@ lost, repeated or wrong hint ends where it would have ended anyway. A pass over 
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from controller.core.snapshot import dumps
 from controller.core.status import forgettable, statuses
 from controller.core.steps import Done, ImportImage, Outcome, Plan
 from controller.core.world import Desired, Observed
-from controller.ports import Clock, Fenced, Lease, StatusWrite, Store
+from controller.ports import Clock, Conflict, Fenced, Lease, StatusWrite, Store
 from controller.shell.execute import Result, execute, worst
 from controller.shell.hints import EVERYTHING
 from controller.shell.index import Index
@@ -30,14 +31,15 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a pass did: its steps, the owners that something stands in the way of, and the keys that have arrived.
+    """What a pass did: its steps, the owners that something stands in the way of, and the keys that have arrived, each
+    with the resourceVersion at which it was read.
 
     ``again`` are keys that can go on at once: what they waited for was done in this very pass.
     """
 
     results: tuple[Result, ...] = ()
     troubled: Mapping[str, Outcome] = field(default_factory=dict)
-    settled: frozenset[str] = frozenset()
+    settled: Mapping[str, int] = field(default_factory=dict)
     machines: frozenset[str] = frozenset()
     again: frozenset[str] = frozenset()
 
@@ -107,7 +109,7 @@ class Reconciler:
 
     async def _tell(
         self, keys: frozenset[str], machines: frozenset[str], observed: Observed, left: Plan, results: tuple[Result, ...]
-    ) -> frozenset[str]:
+    ) -> Mapping[str, int]:
         objects = await self._subjects(keys, machines)
         now = self.clock.now()
         found = statuses(objects.values(), self.index.desired(machines), observed, left, worst(results), now, self.site)
@@ -129,25 +131,27 @@ class Reconciler:
         gone = await self._finalise(objects.values(), left, observed)
         await self._expire(objects.values(), found)
         waiting = {owner for step in left.steps for owner in step.owners}
-        return frozenset(key for key in objects if key not in waiting) | gone
+        waiting |= {key for key, one in objects.items() if one.metadata.deleted_at is not None}
+        return {key: one.metadata.resource_version or 0 for key, one in objects.items() if key not in waiting - gone}
 
     async def _subjects(self, keys: frozenset[str], machines: Collection[str]) -> dict[str, Object]:
+        """What is to be told of. What has changed since the wishes were read is dirty again, and the next pass's."""
         wanted = (
             {f"Machine/{name}" for name in machines} | {key for name in machines for key in self.index.sessions(name)} | keys
         )
         wanted |= self.index.shared
-        return dict(await self.store.fetch(wanted)) if wanted else {}
+        found = await self.store.fetch(wanted) if wanted else {}
+        return {key: one for key, one in found.items() if self.index.digested(one)}
 
     async def _finalise(self, objects: Collection[Object], left: Plan, observed: Observed) -> frozenset[str]:
         """Removes the rows of deleted objects of which nothing is left outside."""
         gone = set()
         for one in objects:
             if one.metadata.deleted_at is not None and forgettable(one, left, observed, self.site):
-                machine = one.spec.machine if isinstance(one, Session) else one.name
-                await self.store.remove(
-                    one.key, one.metadata.uid or "", orphan=str(machine) if one.metadata.orphan else None
-                )
-                gone.add(one.key)
+                machine = str(one.spec.machine if isinstance(one, Session) else one.name)
+                with suppress(Conflict):  # wanted again since it was read, and dirty with that
+                    await self.store.remove(one.key, one.metadata.uid or "", orphan=machine if one.metadata.orphan else None)
+                    gone.add(one.key)
         if gone:
             await self.index.refresh(self.store, gone, self.clock.now())
         return frozenset(gone)

@@ -1,12 +1,13 @@
 """Manifests come in: a source is read whole, judged whole, stored as one transaction and recorded with its verdict."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
 
+from controller.core.resolve import settled as converged
 from controller.core.sources import judge
 from controller.ports import Clock, Conflict, Event, Revision, Source, SourceError, Store
 
@@ -15,13 +16,17 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Intake:
-    """One source's way into the store. ``waiting`` are the keys of its last revision that have not converged yet."""
+    """One source's way into the store.
+
+    ``waiting`` are the keys that have not converged yet, each with the resourceVersion before which a pass that read it
+    knew nothing of what the source says of it.
+    """
 
     source: Source
     store: Store
     clock: Clock
     woken: Callable[[], None]
-    waiting: set[str] = field(default_factory=set)
+    waiting: dict[str, int] = field(default_factory=dict)
     _taken: str = ""
     _judged: tuple[str, bool] = ("", False)
     _told: str = ""
@@ -56,20 +61,30 @@ class Intake:
             except Conflict as error:
                 await self._failed(str(error))
                 return
-            self.waiting = {*applied.created, *applied.changed, *applied.deleted}
+            if not self._judged[0]:
+                self.waiting = await self._left_over()
+            written = (*applied.created, *applied.changed, *applied.deleted)
+            self.waiting |= dict.fromkeys(written, applied.resource_version - len(written))
             self._taken = snapshot.sha
         await self.store.record(revision)
         self._judged = (snapshot.sha, approved)
         log.info("source read", source=self.source.name, sha=snapshot.sha[:12], verdict=verdict.verdict, problems=len(told))
         self.woken()
-        await self.arrived(frozenset())
+        await self.arrived({})
 
-    async def arrived(self, settled: frozenset[str]) -> None:
-        """These keys have converged; with the last of a revision's, the revision has."""
-        self.waiting -= settled
+    async def arrived(self, settled: Mapping[str, int]) -> None:
+        """These keys have converged as they were read at these resourceVersions; with a revision's last, it has."""
+        for key, version in settled.items():
+            if version > self.waiting.get(key, version):
+                del self.waiting[key]
         if self._taken and not self.waiting:
             await self.store.converged(self.source.name, self._taken, self.clock.now())
             self._taken = ""
+
+    async def _left_over(self) -> dict[str, int]:
+        """What an earlier process took in and did not finish."""
+        stored, _ = await self.store.list()
+        return {one.key: 0 for one in stored if one.metadata.managed_by == self.manager and not converged(one)}
 
     async def _failed(self, why: str) -> None:
         """Told once a reason: a source that stays away must not fill the log."""

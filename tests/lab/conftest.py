@@ -21,6 +21,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def bare(lab: Lab) -> Lab:
+    """The lab without the product: nobody repairs what is done to the server, and its kernel is empty."""
+    if lab.daemon.pid is not None:
+        lab.daemon.stop()
+        lab.restart()
+    return lab
+
+
 @pytest.fixture(scope="session")
 def site_of_session(lab: Lab) -> Iterator[Site]:
     """GGnet on the boot server. What a test changes of it, it puts back; see ``site``."""

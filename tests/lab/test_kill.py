@@ -36,19 +36,19 @@ def walk(dice: random.Random) -> list[Document]:
     for name in ROOM:
         if dice.random() < 0.75:
             spec: dict[str, Any] = {
-                "image": dice.choice(["golden", "other"]),
+                "image": dice.choice(["golden", "spare"]),
                 "state": dice.choice(["running", "running", "running", "stopped"]),
                 "persistence": dice.choice(["ephemeral", "ephemeral", "keep", "readonly"]),
             }
             sessions.append(session(name, **spec))
-    return [*room(*sessions), image("other")]
+    return [*room(*sessions), image("spare")]
 
 
 def test_killed_a_hundred_times_it_converges_leaks_nothing_and_makes_nothing_twice(site: Site) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"\nKILL seed {seed}")
     dice = random.Random(seed)
-    site.put_image("other.raw", site.lab.prepared.local_disk)
+    site.put_image("spare.raw", site.lab.prepared.local_disk)
     rooms = [walk(dice) for _ in range(20)]
     site.stop()
     asked = {
@@ -66,7 +66,7 @@ def test_killed_a_hundred_times_it_converges_leaks_nothing_and_makes_nothing_twi
     assert told["ended_by_themselves"] == [], site.read("/lab/disk/killed.log")[-3000:]
     last = [
         *room(session("pc1"), session("pc10", persistence="keep"), session("pc02", persistence="readonly")),
-        image("other"),
+        image("spare"),
     ]
     site.start()
     site.apply(last)
@@ -83,7 +83,10 @@ def assert_exactly(site: Site, machines: list[str]) -> None:
     files = [facts["tpg1/lun/0/file"] for facts in found.values()]
     assert len(set(files)) == len(files)
     writable = [name for name in machines if name != "pc02"]
-    until("the pool holds their overlays and no other", lambda: _machines(site.overlays()) == writable, 10)
+    try:
+        until("the pool holds their overlays and no other", lambda: _machines(site.overlays()) == writable, 30)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it holds {site.overlays()}\n{site.ggnet('plan')}") from None
     leftovers = site.run(f"find {POOL} {TFTP} /etc/dhcp -name '*.tmp*' -o -name '.*' -type f ! -path '*/imports/*'").check()
     assert leftovers == ""
     running = {Path(script(mac(ROOM[name]))).name for name in machines}

@@ -32,15 +32,15 @@ sanboot iscsi:10.77.0.1::3260:0:{prefix}:{hyphens}.os || exit 1
 
 
 @pytest.fixture(scope="module")
-def served(lab: Lab) -> Lab:
+def served(bare: Lab) -> Lab:
     """One target and one script a PC, made with an administrator's tools."""
-    template = lab.image("hand.raw")
+    template = bare.image("hand.raw")
     script = ["set global auto_add_default_portal=false", "set global auto_add_mapped_luns=true"]
     files = {"boot.ipxe": "#!ipxe\nchain ${netX/mac:hexhyp}.ipxe || exit 1\n"}
     for mac in MACS.values():
         hyphens = mac.replace(":", "-")
         target, disk = f"{PREFIX}:{hyphens}.os", f"/var/lib/ggnet/{hyphens}.raw"
-        lab.run(["cp", f"/lab/io/imports/{template.name}", disk]).check()
+        bare.run(["cp", f"/lab/io/imports/{template.name}", disk]).check()
         script += [
             f"/backstores/fileio create {hyphens} {disk}",
             f"/iscsi create {target}",
@@ -49,11 +49,11 @@ def served(lab: Lab) -> Lab:
             f"/iscsi/{target}/tpg1/acls create {PREFIX}:client:{hyphens}",
         ]
         files[f"{hyphens}.ipxe"] = SCRIPT.format(prefix=PREFIX, hyphens=hyphens)
-    lab.run("targetcli", stdin="\n".join(script) + "\n", timeout=120).check()
+    bare.run("targetcli", stdin="\n".join(script) + "\n", timeout=120).check()
     for name, text in files.items():
-        lab.run(f"cat >/srv/tftp/{name}", stdin=text).check()
-    lab.run("cp /usr/lib/ipxe/ipxe.efi /srv/tftp/; cat >/etc/dhcp/ggnet.conf; restart-dhcpd", stdin=DHCP).check()
-    return lab
+        bare.run(f"cat >/srv/tftp/{name}", stdin=text).check()
+    bare.run("cp /usr/lib/ipxe/ipxe.efi /srv/tftp/; cat >/etc/dhcp/ggnet.conf; restart-dhcpd", stdin=DHCP).check()
+    return bare
 
 
 def test_every_firmware_boots_from_a_server_prepared_by_hand_and_no_pc_sees_what_another_wrote(served: Lab) -> None:
