@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from api import sight
 from api.deps import Door, DoorOf
 from controller.core.names import controller_lease
-from controller.ports import StoreError
+from controller.ports import Lease, StoreError
 
 router = APIRouter(tags=["health"])
 _MISSED_SWEEPS = 3
@@ -39,11 +39,12 @@ async def _checks(door: Door) -> dict[str, dict[str, Any]]:
     except StoreError:
         failed = {"ok": False, "message": "the store does not answer"}
         return {"store": failed, "controller": failed, "sweep": failed}
-    return {"store": {"ok": True, "message": "answers"}, "controller": await _lease(door), "sweep": await _sweep(door)}
-
-
-async def _lease(door: Door) -> dict[str, Any]:
     lease = await door.store.lease(controller_lease(door.settings.server))
+    answers = {"ok": True, "message": "answers"}
+    return {"store": answers, "controller": _lease(door, lease), "sweep": await _sweep(door, lease)}
+
+
+def _lease(door: Door, lease: Lease | None) -> dict[str, Any]:
     if lease is None:
         return {"ok": False, "message": f"no controller of {door.settings.server} has started yet"}
     if lease.expires <= door.clock.now():
@@ -54,12 +55,11 @@ async def _lease(door: Door) -> dict[str, Any]:
     return {"ok": True, "message": f"epoch {lease.epoch}"}
 
 
-async def _sweep(door: Door) -> dict[str, Any]:
-    observations = await door.store.observations()
-    if not observations:
-        return {"ok": False, "message": "no full sweep has ended yet"}
-    at = sight.swept_at(observations)
+async def _sweep(door: Door, lease: Lease | None) -> dict[str, Any]:
+    at, epoch = sight.swept(await door.store.observations())
     if at is None:
+        return {"ok": False, "message": "no full sweep has ended yet"}
+    if lease is None or epoch != lease.epoch:  # what an earlier process saw is no news of the host
         return {"ok": False, "message": "the controller has not looked at everything since it started"}
     late = door.clock.now() - at > timedelta(seconds=_MISSED_SWEEPS * door.settings.sweep_seconds)
     return {"ok": not late, "message": f"the last full sweep ended {at.isoformat()}"}

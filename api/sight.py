@@ -24,10 +24,13 @@ class Sight:
     at: datetime | None
 
 
-def swept_at(observations: Mapping[str, str]) -> datetime | None:
-    """When the last full sweep ended; None before the first one."""
+def swept(observations: Mapping[str, str]) -> tuple[datetime | None, int]:
+    """When the last full sweep ended, and in which epoch of the controller's lease; None and 0 before the first one."""
     row = observations.get(snapshot.SWEEP)
-    return datetime.fromisoformat(json.loads(row)["at"]) if row else None
+    if row is None:
+        return None, 0
+    beat = json.loads(row)
+    return datetime.fromisoformat(beat["at"]), beat.get("epoch", 0)
 
 
 async def look(door: Door) -> Sight:
@@ -36,7 +39,7 @@ async def look(door: Door) -> Sight:
     if not observations:
         raise Unavailable("The controller has not looked at its host yet: is it running? See /readyz.")
     rows = {key: row for key, row in observations.items() if key != snapshot.SWEEP}
-    return Sight(snapshot.loads(rows), swept_at(observations))
+    return Sight(snapshot.loads(rows), swept(observations)[0])
 
 
 def decide(door: Door, objects: Mapping[str, Object], sight: Sight) -> Plan:

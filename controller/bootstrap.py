@@ -75,22 +75,23 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
 async def run_controller(settings: Settings, simulate: bool) -> None:
     """This boot server's controller, until cancelled. Fenced, AlreadyRunning, StoreError."""
     async with open_store(settings) as store:
-        await _control(settings, store, simulate)
+        await _control(settings, store, simulate, lambda: None)
 
 
 async def run_all(settings: Settings, simulate: bool, door: Callable[[Store, Clock], Coroutine[None, None, None]]) -> None:
-    """Controller and doors in one process on one store, until cancelled."""
+    """Controller and doors in one process on one store, until cancelled.
+
+    The doors open once the lease has been asked for, so that they never take what a dead process saw for news.
+    """
     async with open_store(settings) as store, anyio.create_task_group() as tasks:
-        tasks.start_soon(door, store, clock())
-        await _control(settings, store, simulate)
+        await _control(settings, store, simulate, lambda: tasks.start_soon(door, store, clock()))
 
 
-async def _control(settings: Settings, store: Store, simulate: bool) -> None:
+async def _control(settings: Settings, store: Store, simulate: bool, asked: Callable[[], object]) -> None:
     with _alone(settings):
         ours = clock()
-        lease = await lead(
-            store, ours, controller_lease(settings.server), f"{socket.gethostname()}:{settings.state_dir.resolve()}"
-        )
+        holder = f"{socket.gethostname()}:{settings.state_dir.resolve()}"
+        lease = await lead(store, ours, controller_lease(settings.server), holder, asked)
         systemd = Systemd(settings.notify_socket)
         reconciler = Reconciler(store, _host(settings, simulate), settings.names, ours, lease)
         daemon = Daemon(

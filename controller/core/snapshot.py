@@ -25,7 +25,7 @@ from controller.core.world import (
 from manifests.types import Iqn
 
 HOST, IMAGES, DHCP = "host", "images", "dhcp"
-SWEEP = "sweep"  # beside the observation itself: {"at": when the last look at everything ended}
+SWEEP = "sweep"  # beside the observation itself: {"at": when the last look at everything ended, "epoch": whose look}
 MACHINE = "machine/"
 
 

@@ -62,8 +62,6 @@ class Daemon:
     async def run(self) -> None:
         """Until cancelled, or Fenced. A pass that has begun is finished; then nothing outside is touched any more."""
         await self.store.reopen()
-        # What an earlier process saw is no news of the host: until the first sweep ends, nobody may call this one ready.
-        await self.store.write_observations({SWEEP: None}, self.reconciler.lease)
         self._intakes = [Intake(source, self.store, self.clock, self.wake) for source in self.sources]
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._renew)
@@ -195,15 +193,16 @@ class Daemon:
     async def _beat(self) -> None:
         """The time of the last sweep, for the doors: with the lease, because a quiet sweep itself writes nothing."""
         if self._swept is not None:
-            beat = {SWEEP: json.dumps({"at": self._swept.isoformat()})}
-            await self.store.write_observations(beat, self.reconciler.lease)
+            beat = {"at": self._swept.isoformat(), "epoch": self.reconciler.lease.epoch}
+            await self.store.write_observations({SWEEP: json.dumps(beat)}, self.reconciler.lease)
 
 
-async def lead(store: Store, clock: Clock, name: str, holder: str) -> Lease:
-    """Waits until this controller is the one for its boot server."""
-    while True:
-        lease = await store.acquire(name, holder, clock.now(), _LEASE_SECONDS)
-        if lease is not None:
-            return lease
+async def lead(store: Store, clock: Clock, name: str, holder: str, asked: Callable[[], object]) -> Lease:
+    """Waits until this controller is the one for its boot server; ``asked`` is called once it is known who is for now."""
+    lease = await store.acquire(name, holder, clock.now(), _LEASE_SECONDS)
+    asked()
+    while lease is None:
         log.info("another controller leads", server=name)
         await clock.sleep(_LEASE_SECONDS / 3)
+        lease = await store.acquire(name, holder, clock.now(), _LEASE_SECONDS)
+    return lease

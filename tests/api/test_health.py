@@ -1,12 +1,16 @@
 """Alive, ready, and what a dead controller's statuses are worth."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from controller.adapters.clock import SystemClock
 from controller.core.snapshot import dumps
 from controller.core.world import Observed
 from tests.api.served import SITE, Served, session
+
+
+def swept(at: datetime, epoch: int) -> dict[str, str]:
+    return {"sweep": json.dumps({"at": at.isoformat(), "epoch": epoch})}
 
 
 def test_ready_says_which_part_is_missing(door: Served) -> None:
@@ -15,15 +19,26 @@ def test_ready_says_which_part_is_missing(door: Served) -> None:
         assert {name: check["ok"] for name, check in checks.items()} == {"store": True, "controller": False, "sweep": False}
         door.lead()
         assert {name: check["ok"] for name, check in http.get("/readyz").json()["checks"].items()}["controller"] is True
-        door.observe({"sweep": json.dumps({"at": SystemClock().now().isoformat()})})
+        door.observe(swept(SystemClock().now(), door.lease[0].epoch))
         ready = http.get("/readyz")
         assert (ready.status_code, ready.json()["ready"]) == (200, True)
+
+
+def test_what_an_earlier_controller_saw_makes_nobody_ready(door: Served) -> None:
+    door.lead()
+    door.observe(swept(SystemClock().now(), door.lease[0].epoch))
+    door.lead()
+    with door.http as http:
+        ready = http.get("/readyz")
+        assert (ready.status_code, ready.json()["checks"]["sweep"]["ok"]) == (503, False)
+        door.observe(swept(SystemClock().now(), door.lease[0].epoch))
+        assert http.get("/readyz").status_code == 200
 
 
 def test_a_sweep_of_long_ago_is_not_ready(door: Served) -> None:
     door.lead()
     long_ago = SystemClock().now() - timedelta(hours=1)
-    door.observe({"sweep": json.dumps({"at": long_ago.isoformat()})})
+    door.observe(swept(long_ago, door.lease[0].epoch))
     with door.http as http:
         assert http.get("/readyz").json()["checks"]["sweep"]["ok"] is False
 
@@ -49,7 +64,7 @@ def test_a_dead_controllers_statuses_are_unknown_and_stay_as_they_were(door: Ser
 def test_a_plan_is_made_from_what_was_last_observed_and_says_how_old_that_is(site: Served) -> None:
     at = SystemClock().now() - timedelta(seconds=30)
     empty = Observed(complete=frozenset({"pool", "lio", "tftp", "dhcp"}))
-    site.observe({**dumps(empty), "sweep": json.dumps({"at": at.isoformat()})})
+    site.observe({**dumps(empty), **swept(at, site.lease[0].epoch)})
     with site.http as http:
         plan = http.post("/api/v1/plan").json()
         assert 29 <= plan["observedSecondsAgo"] <= 60
