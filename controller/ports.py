@@ -290,11 +290,19 @@ class Store(Protocol):
         """What was committed after that resourceVersion, in order, no number left out. Gone."""
 
     # what was observed
-    async def write_statuses(self, writes: Sequence[StatusWrite], lease: Lease) -> int:
-        """The number that differed and were written. A uid that is gone is skipped. Fenced."""
+    async def report(
+        self,
+        lease: Lease,
+        *,
+        statuses: Sequence[StatusWrite] = (),
+        observations: Mapping[str, str | None] | None = None,
+        events: Sequence[Event] = (),
+    ) -> int:
+        """What a pass has to say; the number of statuses and observations that differed and were written. Fenced.
 
-    async def write_observations(self, observations: Mapping[str, str | None], lease: Lease) -> int:
-        """Opaque JSON by key (what the controller last saw), for the doors' plans; None removes. Fenced."""
+        The status of a uid that is gone is skipped. ``observations`` are opaque JSON by key (what the controller last
+        saw), for the doors' plans; None removes.
+        """
 
     async def observations(self) -> Mapping[str, str]: ...
 
@@ -325,8 +333,8 @@ class Store(Protocol):
         """The earliest time of a key that nobody has claimed (in the past if one is due now); None without any."""
 
     # what happened
-    async def tell(self, events: Sequence[Event], lease: Lease | None = None) -> None:
-        """Adds up with what was told before. The newest are kept, some thousands. Fenced if a lease is given."""
+    async def tell(self, events: Sequence[Event]) -> None:
+        """Adds up with what was told before. The newest are kept, some thousands."""
 
     async def events(self, key: str | None = None, limit: int = 200) -> Sequence[Event]:
         """The last told first."""

@@ -248,8 +248,19 @@ class MemoryStore:
         if self._leases.get(lease.name, (None, 0))[:2] != (lease.holder, lease.epoch):
             raise Fenced(f"{lease.holder} no longer holds {lease.name} (epoch {lease.epoch})")
 
-    async def write_statuses(self, writes: Sequence[StatusWrite], lease: Lease) -> int:
+    async def report(
+        self,
+        lease: Lease,
+        *,
+        statuses: Sequence[StatusWrite] = (),
+        observations: Mapping[str, str | None] | None = None,
+        events: Sequence[Event] = (),
+    ) -> int:
         self._fence(lease)
+        await self.tell(events)
+        return self._write_statuses(statuses) + self._write_observations(observations or {})
+
+    def _write_statuses(self, writes: Sequence[StatusWrite]) -> int:
         keys = {row.uid: key for key, row in self._rows.items()}
         wanted = {keys[write.uid]: dict(write.status) for write in writes if write.uid in keys}
         changed = sorted(key for key, status in wanted.items() if self._rows[key].status != status)
@@ -258,8 +269,7 @@ class MemoryStore:
             self._rows[key].status_version = self._entry(key, "MODIFIED")
         return len(changed)
 
-    async def write_observations(self, observations: Mapping[str, str | None], lease: Lease) -> int:
-        self._fence(lease)
+    def _write_observations(self, observations: Mapping[str, str | None]) -> int:
         changed = {key: text for key, text in observations.items() if self._observations.get(key) != text}
         kept = {**self._observations, **changed}
         self._observations = {key: text for key, text in kept.items() if text is not None}
@@ -335,9 +345,7 @@ class MemoryStore:
 
     # what happened
 
-    async def tell(self, events: Sequence[Event], lease: Lease | None = None) -> None:
-        if lease:
-            self._fence(lease)
+    async def tell(self, events: Sequence[Event]) -> None:
         for event in events:
             before = self._events.pop((event.key, event.type, event.reason), None)
             if before:

@@ -22,49 +22,66 @@ class Reports:
     _changes_kept: int
     _events_kept: int
 
-    async def write_statuses(self, writes: Sequence[StatusWrite], lease: Lease) -> int:
+    async def report(
+        self,
+        lease: Lease,
+        *,
+        statuses: Sequence[StatusWrite] = (),
+        observations: Mapping[str, str | None] | None = None,
+        events: Sequence[Event] = (),
+    ) -> int:
+        async with self._db.write() as conn:
+            await fence(conn, lease)
+            written = await self._write_statuses(conn, statuses) if statuses else 0
+            written += await self._write_observations(conn, observations) if observations else 0
+            if events:
+                await self._write_events(conn, events)
+        return written
+
+    async def _write_statuses(self, conn: AsyncConnection, writes: Sequence[StatusWrite]) -> int:
         wanted = {write.uid: dict(write.status) for write in writes}
         new = self._db.insert(statuses)
         rest = {"status": new.excluded.status, "resource_version": new.excluded.resource_version}
         upsert = new.on_conflict_do_update(index_elements=[statuses.c.uid], set_=rest)
-        async with self._db.write() as conn:
-            await fence(conn, lease)
-            version = await lock(conn, RESOURCE_VERSION)
-            changed = await _differing(conn, wanted)
-            rows = [
-                {"uid": uid, "status": wanted[uid], "resource_version": number}
-                for number, (_, uid) in enumerate(changed, start=version + 1)
-            ]
-            if changed:
-                await execute_many(conn, upsert, rows)
-                log: list[tuple[str, ChangeType]] = [(key, "MODIFIED") for key, _ in changed]
-                await write_log(conn, version, log, self._changes_kept)
+        version = await lock(conn, RESOURCE_VERSION)
+        changed = await _differing(conn, wanted)
+        rows = [
+            {"uid": uid, "status": wanted[uid], "resource_version": number}
+            for number, (_, uid) in enumerate(changed, start=version + 1)
+        ]
+        if changed:
+            await execute_many(conn, upsert, rows)
+            log: list[tuple[str, ChangeType]] = [(key, "MODIFIED") for key, _ in changed]
+            await write_log(conn, version, log, self._changes_kept)
         return len(changed)
 
-    async def write_observations(self, observations: Mapping[str, str | None], lease: Lease) -> int:
+    async def _write_observations(self, conn: AsyncConnection, observations: Mapping[str, str | None]) -> int:
         wanted = {key: _digest(text) for key, text in observations.items()}
         new = self._db.insert(seen)
         upsert = new.on_conflict_do_update(
             index_elements=[seen.c.key], set_={"text": new.excluded.text, "digest": new.excluded.digest}
         )
-        async with self._db.write() as conn:
-            await fence(conn, lease)
-            there: dict[str, str | None] = {}
-            for batch in batches(sorted(wanted)):
-                found = await conn.execute(select(seen.c.key, seen.c.digest).where(seen.c.key.in_(batch)))
-                there |= dict(found.all())
-            changed = [key for key in sorted(wanted) if there.get(key) != wanted[key]]
-            rows = [{"key": key, "text": observations[key], "digest": wanted[key]} for key in changed if wanted[key]]
-            await execute_many(conn, upsert, rows)
-            for batch in batches([key for key in changed if not wanted[key]]):
-                await conn.execute(delete(seen).where(seen.c.key.in_(batch)))
+        there: dict[str, str | None] = {}
+        for batch in batches(sorted(wanted)):
+            found = await conn.execute(select(seen.c.key, seen.c.digest).where(seen.c.key.in_(batch)))
+            there |= dict(found.all())
+        changed = [key for key in sorted(wanted) if there.get(key) != wanted[key]]
+        rows = [{"key": key, "text": observations[key], "digest": wanted[key]} for key in changed if wanted[key]]
+        await execute_many(conn, upsert, rows)
+        for batch in batches([key for key in changed if not wanted[key]]):
+            await conn.execute(delete(seen).where(seen.c.key.in_(batch)))
         return len(changed)
 
     async def observations(self) -> Mapping[str, str]:
         async with self._db.read() as conn:
             return dict((await conn.execute(select(seen.c.key, seen.c.text))).all())
 
-    async def tell(self, events: Sequence[Event], lease: Lease | None = None) -> None:
+    async def tell(self, events: Sequence[Event]) -> None:
+        if events:
+            async with self._db.write() as conn:
+                await self._write_events(conn, events)
+
+    async def _write_events(self, conn: AsyncConnection, events: Sequence[Event]) -> None:
         new = self._db.insert(told)
         upsert = new.on_conflict_do_update(
             index_elements=[told.c.key, told.c.type, told.c.reason],
@@ -76,18 +93,14 @@ class Reports:
                 "count": told.c["count"] + new.excluded["count"],
             },
         )
-        async with self._db.write() as conn:
-            if lease:
-                await fence(conn, lease)
-            first = await lock(conn, EVENTS)
-            rows = [{**asdict(event), "seq": seq} for seq, event in enumerate(_summed(events), start=first + 1)]
-            await execute_many(conn, upsert, rows)
-            if rows:
-                await advance(conn, EVENTS, first + len(rows))
-            step = max(1, self._events_kept // 16)
-            if (first + len(rows)) // step > first // step:  # now and then is enough
-                beyond = select(told.c.seq).order_by(told.c.seq.desc()).offset(self._events_kept).limit(1).scalar_subquery()
-                await conn.execute(delete(told).where(told.c.seq <= beyond))
+        first = await lock(conn, EVENTS)
+        rows = [{**asdict(event), "seq": seq} for seq, event in enumerate(_summed(events), start=first + 1)]
+        await execute_many(conn, upsert, rows)
+        await advance(conn, EVENTS, first + len(rows))
+        step = max(1, self._events_kept // 16)
+        if (first + len(rows)) // step > first // step:  # now and then is enough
+            beyond = select(told.c.seq).order_by(told.c.seq.desc()).offset(self._events_kept).limit(1).scalar_subquery()
+            await conn.execute(delete(told).where(told.c.seq <= beyond))
 
     async def events(self, key: str | None = None, limit: int = 200) -> Sequence[Event]:
         names = ("key", "type", "reason", "message", "first", "last", "count")

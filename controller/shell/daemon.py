@@ -194,7 +194,7 @@ class Daemon:
         """The time of the last sweep, for the doors: with the lease, because a quiet sweep itself writes nothing."""
         if self._swept is not None:
             beat = {"at": self._swept.isoformat(), "epoch": self.reconciler.lease.epoch}
-            await self.store.write_observations({SWEEP: json.dumps(beat)}, self.reconciler.lease)
+            await self.store.report(self.reconciler.lease, observations={SWEEP: json.dumps(beat)})
 
 
 async def lead(store: Store, clock: Clock, name: str, holder: str, asked: Callable[[], object]) -> Lease:

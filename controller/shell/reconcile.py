@@ -117,16 +117,11 @@ class Reconciler:
             found = {key: _simulated(status) for key, status in found.items()}
         fresh = {key: status for key, status in found.items() if objects[key].status != status}
         writes = [StatusWrite(key, objects[key].metadata.uid or "", status.wire()) for key, status in fresh.items()]
-        lease = self.lease
-        if writes:
-            await self.store.write_statuses(writes, lease)
-            self.index.forget(fresh)
-        told = events(results, objects, fresh, now)
-        if told:
-            await self.store.tell(told, lease)
         whole = self.view.whole(observed)
         seen = {key: text or None for key, text in dumps(whole, machines, self._told).items()}
-        await self.store.write_observations(seen, lease)
+        told = events(results, objects, fresh, now)
+        await self.store.report(self.lease, statuses=writes, observations=seen, events=told)
+        self.index.forget(fresh)
         self._told = whole
         gone = await self._finalise(objects.values(), left, observed)
         await self._expire(objects.values(), found)

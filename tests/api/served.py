@@ -92,14 +92,14 @@ class Served:
         self._on_store(act)
 
     def observe(self, observations: Mapping[str, str | None]) -> None:
-        self._on_store(lambda store: store.write_observations(observations, self.lease[0]))
+        self._on_store(lambda store: store.report(self.lease[0], observations=observations))
 
     def report(self, key: str, status: Mapping[str, Any]) -> None:
         """The controller writes this status."""
 
         async def act(store: SqlStore) -> None:
             uid = (await store.get(key)).metadata.uid or ""
-            await store.write_statuses([StatusWrite(key, uid, status)], self.lease[0])
+            await store.report(self.lease[0], statuses=[StatusWrite(key, uid, status)])
 
         self._on_store(act)
 
@@ -118,7 +118,7 @@ class Served:
                 "observedGeneration": seen,
             }
             status = {"observedGeneration": seen, "phase": phase, "conditions": [condition]}
-            await store.write_statuses([StatusWrite(key, metadata.uid or "", status)], self.lease[0])
+            await store.report(self.lease[0], statuses=[StatusWrite(key, metadata.uid or "", status)])
 
         self._on_store(act)
 

@@ -163,7 +163,7 @@ async def test_zero_is_expected_of_an_object_that_must_not_exist(store: Store) -
 async def test_a_status_that_moved_on_does_not_refuse_an_edit(store: Store) -> None:
     await store.put([machine()], API, NOW)
     uid = str((await store.get("Machine/pc1")).metadata.uid)
-    await store.write_statuses([StatusWrite("Machine/pc1", uid, {"phase": "Ready"})], await leased(store))
+    await store.report(await leased(store), statuses=[StatusWrite("Machine/pc1", uid, {"phase": "Ready"})])
     assert (await store.get("Machine/pc1")).metadata.resource_version == 2
     await store.put([machine(mac=8)], API, NOW, expect={"Machine/pc1": 1})
     with pytest.raises(Conflict):
@@ -277,8 +277,8 @@ async def test_a_status_is_written_once_and_wakes_nobody_but_watchers(store: Sto
     await claimed(store)
     lease, objects = await leased(store), (await store.list())[0]
     writes = [StatusWrite(one.key, str(one.metadata.uid), {"phase": "Ready", "observedGeneration": 1}) for one in objects]
-    assert await store.write_statuses(writes, lease) == 2
-    assert await store.write_statuses(writes, lease) == 0
+    assert await store.report(lease, statuses=writes) == 2
+    assert await store.report(lease, statuses=writes) == 0
     found = await store.get("Machine/pc2")
     assert found.status is not None
     assert (found.status.phase, found.status.observed_generation) == ("Ready", 1)
@@ -293,11 +293,11 @@ async def test_a_status_of_a_uid_that_is_gone_is_skipped(store: Store) -> None:
     lease = await leased(store)
     await store.put([machine()], API, NOW)
     uid = str((await store.get("Machine/pc1")).metadata.uid)
-    await store.write_statuses([StatusWrite("Machine/pc1", uid, {"phase": "Ready"})], lease)
+    await store.report(lease, statuses=[StatusWrite("Machine/pc1", uid, {"phase": "Ready"})])
     await store.mark_deleted(["Machine/pc1"], NOW)
     await store.remove("Machine/pc1", uid)
     await store.put([machine()], API, NOW)
-    assert await store.write_statuses([StatusWrite("Machine/pc1", uid, {"phase": "Active"})], lease) == 0
+    assert await store.report(lease, statuses=[StatusWrite("Machine/pc1", uid, {"phase": "Active"})]) == 0
     assert (await store.get("Machine/pc1")).status is None
 
 
@@ -306,7 +306,7 @@ async def test_a_message_may_hold_what_no_database_can(store: Store) -> None:
     uid = str((await store.get("Machine/pc1")).metadata.uid)
     condition = {"type": "Ready", "status": "False", "reason": "X", "message": "a\0b\N{SNOWMAN}", "observedGeneration": 1}
     status = {"conditions": [{**condition, "lastTransitionTime": "2026-01-05T12:00:00Z"}]}
-    await store.write_statuses([StatusWrite("Machine/pc1", uid, status)], await leased(store))
+    await store.report(await leased(store), statuses=[StatusWrite("Machine/pc1", uid, status)])
     found = (await store.get("Machine/pc1")).status
     assert found is not None
     assert found.conditions[0].message == "a\0b\N{SNOWMAN}"
@@ -337,11 +337,11 @@ async def test_the_older_of_two_controllers_writes_nothing(store: Store) -> None
     assert new is not None
     write = [StatusWrite("Machine/pc1", uid, {"phase": "Ready"})]
     with pytest.raises(Fenced, match="epoch 1"):
-        await store.write_statuses(write, old)
+        await store.report(old, statuses=write)
     with pytest.raises(Fenced):
-        await store.write_statuses([], old)
+        await store.report(old, statuses=[])
     with pytest.raises(Fenced):
-        await store.write_observations({"Machine/pc1": "{}"}, old)
+        await store.report(old, observations={"Machine/pc1": "{}"})
     assert (await store.get("Machine/pc1")).status is None
     assert await store.observations() == {}
-    assert await store.write_statuses(write, new) == 1
+    assert await store.report(new, statuses=write) == 1

@@ -19,10 +19,10 @@ async def leased(store: Store, holder: str = "a") -> Lease:
 
 async def test_observations_are_written_where_they_differ(store: Store) -> None:
     lease = await leased(store)
-    assert await store.write_observations({"a": '{"x": 1}', "b": "", "c": None}, lease) == 2
+    assert await store.report(lease, observations={"a": '{"x": 1}', "b": "", "c": None}) == 2
     assert await store.observations() == {"a": '{"x": 1}', "b": ""}
-    assert await store.write_observations({"a": '{"x": 1}', "b": "2"}, lease) == 1
-    assert await store.write_observations({"a": None, "c": None}, lease) == 1
+    assert await store.report(lease, observations={"a": '{"x": 1}', "b": "2"}) == 1
+    assert await store.report(lease, observations={"a": None, "c": None}) == 1
     assert await store.observations() == {"b": "2"}
 
 
@@ -63,10 +63,10 @@ async def test_an_event_may_say_what_no_database_can_hold(store: Store) -> None:
 
 async def test_an_event_of_the_older_of_two_controllers_is_not_told(store: Store) -> None:
     old = await leased(store)
-    await store.tell([event("a")], old)
+    await store.report(old, events=[event("a")])
     await leased(store)
     with pytest.raises(Fenced):
-        await store.tell([event("b")], old)
+        await store.report(old, events=[event("b")])
     assert [one.key for one in await store.events()] == ["a"]
 
 
@@ -139,7 +139,7 @@ async def test_a_lease_that_was_never_given_fences(store: Store) -> None:
     with pytest.raises(Fenced):
         await store.renew(Lease("server", "a", 1, later(30)), NOW, 30)
     with pytest.raises(Fenced):
-        await store.write_observations({}, Lease("server", "a", 1, later(30)))
+        await store.report(Lease("server", "a", 1, later(30)), observations={})
 
 
 async def test_a_released_lease_is_free_and_its_epoch_spent(store: Store) -> None:
@@ -147,7 +147,7 @@ async def test_a_released_lease_is_free_and_its_epoch_spent(store: Store) -> Non
     await store.release(lease)
     assert await store.lease("server") is None
     with pytest.raises(Fenced):
-        await store.write_observations({}, lease)
+        await store.report(lease, observations={})
     new = await store.acquire("server", "b", NOW, 30)
     assert new == Lease("server", "b", 2, later(30))
     await store.release(lease)

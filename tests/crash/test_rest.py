@@ -13,7 +13,7 @@ from tests.crash.world import World, nothing, settle
 
 PCS = tuple(Pc(number, running=number % 5 > 0) for number in range(1, 251))
 # The daemon asks the store for these even when there is nothing to write; they must then change no row.
-_ASKED = frozenset({"write_observations"})
+_ASKED = frozenset({"report"})
 
 
 QUIET = LOOKS | {"dhcp.load"}  # one file for all, loaded once

@@ -82,15 +82,15 @@ class WatchedStore:
 
         return watched
 
-    async def write_statuses(self, writes: Sequence[StatusWrite], lease: Lease) -> int:
-        self._world.hook("before", "write_statuses", writes)
-        before = await self._store.fetch([write.key for write in writes])
-        written = await self._store.write_statuses(writes, lease)
+    async def report(self, lease: Lease, *, statuses: Sequence[StatusWrite] = (), **rest: Any) -> int:
+        self._world.hook("before", "report", statuses)
+        before = await self._store.fetch([write.key for write in statuses])
+        written = await self._store.report(lease, statuses=statuses, **rest)
         for key, after in (await self._store.fetch(before)).items():
             old, new = before[key].status, after.status
             if new is not None:
                 self._world.guard.status(key, old.wire() if old else None, new.wire())
-        self._world.hook("after", "write_statuses", writes)
+        self._world.hook("after", "report", statuses)
         return written
 
 

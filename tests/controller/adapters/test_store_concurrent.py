@@ -95,7 +95,7 @@ async def test_no_write_of_the_older_controller_lands_after_the_newer_has_begun(
 
     async def write_on(lease: Lease) -> None:
         for number in itertools.count():
-            await old.write_statuses([StatusWrite("Machine/pc1", uid, {"phase": f"{lease.epoch}.{number}"})], lease)
+            await old.report(lease, statuses=[StatusWrite("Machine/pc1", uid, {"phase": f"{lease.epoch}.{number}"})])
 
     async def until_fenced(lease: Lease) -> None:
         with pytest.raises(Fenced):

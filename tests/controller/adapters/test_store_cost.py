@@ -65,9 +65,8 @@ async def test_at_the_goal_the_database_is_not_written(store: SqlStore) -> None:
     async def sweep() -> None:
         assert lease is not None
         await store.put([machine()], GIT, NOW, prune=True)
-        await store.write_statuses([StatusWrite("Machine/pc1", uid, {"phase": "Ready"})], lease)
-        await store.write_observations({"Machine/pc1": "{}"}, lease)
-        await store.tell([], lease)
+        ready = StatusWrite("Machine/pc1", uid, {"phase": "Ready"})
+        await store.report(lease, statuses=[ready], observations={"Machine/pc1": "{}"})
         await store.done(await store.claim(NOW, 10))
         await store.mark([])
 
