@@ -1,16 +1,15 @@
 """Who touched configfs, the TFTP tree or the DHCP include: hints from inotify, which works on configfs too."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
-from controller.adapters.watch import paths
+from controller.adapters.watch import follow
 
 # A folder that is not there yet (configfs before its modules are loaded) is looked for this often, in seconds.
-_RETRY = 5.0
+_RETRY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,5 @@ class HostWatch:
 
     async def _one(self, folder: Path, touched: Callable[[frozenset[str]], None]) -> None:
         while True:
-            if folder.is_dir():
-                with suppress(FileNotFoundError, RuntimeError):
-                    async for burst in paths([folder]):
-                        touched(burst)
+            await follow([folder], touched)
             await anyio.sleep(_RETRY)

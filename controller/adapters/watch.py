@@ -3,8 +3,7 @@
 Losing a hint costs latency, never a change, because everything that is watched is also looked at now and then.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import anyio
@@ -15,12 +14,37 @@ _DEBOUNCE_MS = 60
 _STEP_MS = 20
 
 
-async def paths(folders: Collection[Path]) -> AsyncIterator[frozenset[str]]:
-    """The paths that changed below these folders, in bursts. Ends when a folder goes; the caller begins again."""
-    async for burst in awatch(
-        *folders, debounce=_DEBOUNCE_MS, step=_STEP_MS, recursive=True, ignore_permission_denied=True, watch_filter=None
-    ):
-        yield frozenset(path for _, path in burst)
+async def follow(folders: Collection[Path], touched: Callable[[frozenset[str]], None]) -> None:
+    """Calls ``touched`` with the paths that changed below these folders, in bursts. Ends when one of them is not there,
+    or something happens to it itself: once it is removed or replaced, inotify stays with the old one in silence.
+
+    watchfiles looks at a stop event every step, but at a cancellation only every five seconds.
+    """
+    stop = anyio.Event()
+    own = {str(folder) for folder in folders}
+
+    async def stop_when_cancelled() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            stop.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop_when_cancelled)
+        if all(folder.is_dir() for folder in folders):
+            async for burst in awatch(
+                *folders,
+                debounce=_DEBOUNCE_MS,
+                step=_STEP_MS,
+                stop_event=stop,
+                recursive=True,
+                ignore_permission_denied=True,
+                watch_filter=None,
+            ):
+                touched(frozenset(path for _, path in burst))
+                if own & {path for _, path in burst}:
+                    break
+        tasks.cancel_scope.cancel()
 
 
 async def hints(folders: Sequence[Path], poll_seconds: float, wake: Callable[[], None]) -> None:
@@ -40,7 +64,5 @@ async def _listen(folders: Sequence[Path], retry_seconds: float, wake: Callable[
     while True:
         there = [folder for folder in folders if folder.is_dir()]
         if there:
-            with suppress(FileNotFoundError, RuntimeError):  # a watched folder went away: begin again
-                async for _ in paths(there):
-                    wake()
+            await follow(there, lambda _: wake())
         await anyio.sleep(retry_seconds)
