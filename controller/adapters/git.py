@@ -93,10 +93,9 @@ class GitSource:
 
     async def read(self) -> Snapshot:
         try:
-            sha = await self._fetch()
-            author, message = (
-                (await self._git("log", "-1", "--format=%an <%ae>%x00%s", sha)).decode(errors="replace").split("\0", 1)
-            )
+            await self._fetch()
+            head = await self._git("log", "-1", "--format=%H%x00%an <%ae>%x00%s", "FETCH_HEAD")
+            sha, author, message = head.decode(errors="replace").split("\0", 2)
             files = await self._files(sha)
         except CommandError as error:
             self._whole = False
@@ -108,7 +107,7 @@ class GitSource:
         heads = [] if local is None else [local / "refs", local / ".git/refs"]
         await hints([path for path in heads if path.is_dir()], self.poll_seconds, wake)
 
-    async def _fetch(self) -> str:
+    async def _fetch(self) -> None:
         """A mirror of an earlier process, or one that git has failed in, is made anew: a git that was killed leaves its
         lock behind, and half-written objects, for ever. There is nothing in it that cannot be fetched again."""
         if not self._whole:
@@ -128,7 +127,6 @@ class GitSource:
             self.address.ref,
             seconds=_FETCH_SECONDS,
         )
-        return (await self._git("rev-parse", "--verify", "FETCH_HEAD^{commit}")).decode().strip()
 
     async def _files(self, sha: str) -> Mapping[str, bytes]:
         listing = await self._git(
