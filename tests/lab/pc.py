@@ -57,6 +57,10 @@ class Pc:
         with self._more:
             return _ESCAPE.sub(b"", bytes(self._raw)).decode(errors="replace")
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def power_on(self, shown: Callable[[str], None] | None = None) -> None:
         """``shown`` gets each line of the console as it appears, from a thread of its own."""
         self.power_off()

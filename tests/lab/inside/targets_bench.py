@@ -2,15 +2,19 @@
 
 Prints one JSON object: ``{way: {create, observe, delete}}`` in seconds a target. Ours is the product's adapter, as the
 controller uses it; rtslib and targetcli are used as their manuals show. targetcli is run for fewer targets, for it is slow.
+``floor`` is what the kernel itself takes: the very changes that ours makes, by bare system calls, with no look at anything.
+Each way has made one target before it is timed, so that modules, folders and imports are there.
 
     targets_bench.py COUNT COUNT_OF_TARGETCLI
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -23,6 +27,7 @@ from controller.core.world import Target
 
 FOLDER = Path("/var/lib/ggnet/bench")
 SIZE = 1 << 20
+MOUNT = Path("/sys/kernel/config")
 PORTAL = "10.77.0.1"
 PEER = "iqn.2003-01.org.example:bench"
 
@@ -42,22 +47,60 @@ def timed(count: int, work: Callable[[], object]) -> float:
     return (time.monotonic() - began) / count
 
 
-def ours(paths: list[Path]) -> dict[str, float]:
+class Noting(KernelConfigFs):
+    """Writes down what is changed."""
+
+    def __init__(self, noted: list[tuple[str, ...]]) -> None:
+        super().__init__(MOUNT)
+        self._noted = noted
+
+    def mkdir(self, path: str) -> None:
+        self._noted.append(("mkdir", path))
+        super().mkdir(path)
+
+    def symlink(self, source: str, path: str) -> None:
+        self._noted.append(("symlink", source, path))
+        super().symlink(source, path)
+
+    def write(self, path: str, value: str) -> None:
+        self._noted.append(("write", path, value))
+        super().write(path, value)
+
+
+def replay(noted: list[tuple[str, ...]]) -> None:
+    root = f"{MOUNT}/target"
+    for call, *words in noted:
+        if call == "mkdir":
+            with suppress(FileExistsError):
+                os.mkdir(f"{root}/{words[0]}")  # noqa: PTH102
+        elif call == "symlink":
+            os.symlink(f"{root}/{words[0]}", f"{root}/{words[1]}")  # noqa: PTH211
+        else:
+            fd = os.open(f"{root}/{words[0]}", os.O_WRONLY)
+            os.write(fd, words[1].encode())
+            os.close(fd)
+
+
+def ours(paths: list[Path]) -> tuple[dict[str, float], float]:
     site = Site(site="bench")
     names = [f"pc{number:03d}" for number in range(len(paths))]
     targets = [
         Target(site.target(n), n, backstore(n), site.serial(n), str(p), SIZE, site.initiator(n), f"{PORTAL}:3260")
         for n, p in zip(names, paths, strict=True)
     ]
-    lio = KernelLio(KernelConfigFs(Path("/sys/kernel/config")), site)
+    noted: list[tuple[str, ...]] = []
+    lio, noting = KernelLio(KernelConfigFs(MOUNT), site), KernelLio(Noting(noted), site)
 
-    async def every(act: Callable[[Target], object]) -> None:
+    async def every(act: Callable[[Target], object], some: list[Target] = targets) -> None:
         async with anyio.create_task_group() as group:
-            for target in targets:
+            for target in some:
                 group.start_soon(act, target)  # type: ignore[arg-type]
 
     async def publish(target: Target) -> None:
         await lio.publish(PublishTarget(target))
+
+    async def note(target: Target) -> None:
+        await noting.publish(PublishTarget(target))
 
     async def withdraw(target: Target) -> None:
         await lio.withdraw(WithdrawTarget(target.iqn))
@@ -66,17 +109,25 @@ def ours(paths: list[Path]) -> dict[str, float]:
         assert len((await lio.observe(None)).targets) == len(targets)
 
     count = len(paths)
+    for target in targets:  # one after the other: the floor makes them so
+        anyio.run(note, target)
+    anyio.run(every, withdraw)
+    floor = timed(count, lambda: replay(noted))
+    anyio.run(every, withdraw)
     return {
         "create": timed(count, lambda: anyio.run(every, publish)),
         "observe": timed(count, lambda: anyio.run(observe)),
         "delete": timed(count, lambda: anyio.run(every, withdraw)),
-    }
+    }, floor
 
 
 def rtslib(paths: list[Path]) -> dict[str, float]:
     from rtslib_fb import LUN, TPG, FabricModule, FileIOStorageObject, MappedLUN, NetworkPortal, NodeACL, RTSRoot, Target
 
     made = []
+    warm = FileIOStorageObject("warm", str(paths[0]), SIZE, write_back=True)
+    Target(FabricModule("iscsi"), f"{PEER}-warm").delete()
+    warm.delete()
 
     def create() -> None:
         for number, path in enumerate(paths):
@@ -135,8 +186,10 @@ def targetcli(paths: list[Path]) -> dict[str, float]:
 
 def main(count: int, few: int) -> None:
     paths = files(count)
-    found = {"ours": ours(paths), "rtslib": rtslib(paths), "targetcli": targetcli(paths[:few])}
-    print(json.dumps(found))
+    mine, floor = ours(paths)
+    print(
+        json.dumps({"ours": mine, "floor": {"create": floor}, "rtslib": rtslib(paths), "targetcli": targetcli(paths[:few])})
+    )
 
 
 if __name__ == "__main__":
