@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
+from controller.core.dhcp_waits import machine_of, waiting, without
+from controller.core.names import Site
 from controller.core.render import dhcpd
-from controller.core.steps import Change, LoadDhcp, Step
+from controller.core.steps import Change, Effect, LoadDhcp, Step
 from controller.core.world import Desired, DhcpConfig, DhcpState, Observed
 
 
@@ -25,14 +27,30 @@ def refused(name: str, text: str | None, state: DhcpState) -> bool:
     return name in state.refused and state.refused[name][0] == text
 
 
-def loads(desired: Desired, observed: Observed, busy: frozenset[str]) -> Iterator[Step]:
-    """``busy`` are the owners of earlier due steps. A machine among them does not own the load: it leads nobody to a disk
-    by itself, and one machine's trouble must not keep the others from their addresses. A machine whose declaration goes
-    owns it, for its script must not go before."""
+def loads(desired: Desired, observed: Observed, busy: frozenset[str], site: Site) -> Iterator[Step]:
+    """What can be loaded now, and what waits for a PC.
+
+    ``busy`` are the owners of earlier due steps. A machine among them does not own the load: it leads nobody to a disk by
+    itself, and one machine's trouble must not keep the others from their addresses. A machine whose declaration goes owns
+    it, for its script must not go before.
+    """
     state = observed.dhcp
     if desired.dhcp is None or state.problem or "dhcp" not in observed.complete or "dhcp" in observed.unreadable:
         return
-    config = accepted(desired.dhcp, state)
+    asked = accepted(desired.dhcp, state)
+    if state.file == _digest(asked) == state.loaded and state.running:
+        return
+    waits = waiting(asked, desired, observed, site)
+    yield from _load(without(asked, waits, state), desired, state, busy)
+    reason = next(filter(None, (waits[name] for name in sorted(waits))), None)
+    if reason:
+        changes = tuple(change for change in _hosts(asked, state) if change.field in waits)
+        owners = frozenset(f"Machine/{machine_of(change.field)}" for change in changes)
+        yield Step(LoadDhcp(asked, state.generation + 1), owners, min(owners), Effect.NEXT_BOOT, changes, held=reason)
+
+
+def _load(config: DhcpConfig, desired: Desired, state: DhcpState, busy: frozenset[str]) -> Iterator[Step]:
+    assert desired.dhcp is not None
     nothing = not config.hosts and all(subnet.external for subnet in config.subnets)
     if nothing and state.file is None:
         return  # a server that answers no DHCP needs no dhcpd
@@ -41,7 +59,7 @@ def loads(desired: Desired, observed: Observed, busy: frozenset[str]) -> Iterato
         return
     changes = _hosts(config, state)
     machines = {host.name: host.machine for host in (*config.hosts, *desired.dhcp.hosts)}
-    touched = {f"Machine/{machines.get(c.field) or _machine(c.field)}" for c in changes}
+    touched = {f"Machine/{machines.get(c.field) or machine_of(c.field)}" for c in changes}
     networks = {f"Network/{subnet.name}": subnet.settled for subnet in config.subnets}
     rest = [Change(n, b, digest) for n, b in (("file", state.file), ("loaded", state.loaded)) if b != digest]
     if not state.running:
@@ -65,11 +83,6 @@ def _hosts(config: DhcpConfig, state: DhcpState) -> tuple[Change, ...]:
     texts = dhcpd.stanzas(config)
     names = sorted(name for name in texts.keys() | state.hosts.keys() if texts.get(name) != state.hosts.get(name))
     return tuple(Change(name, state.hosts.get(name), texts.get(name)) for name in names)
-
-
-def _machine(host: str) -> str:
-    """The machine of one of our host declarations that is asked for no more (``names.dhcp_host`` undone)."""
-    return host.removeprefix("ggnet-").rpartition("-")[0] or host
 
 
 def _cause(desired: Desired, touched: set[str], networks: Mapping[str, bool]) -> str:

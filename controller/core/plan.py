@@ -41,7 +41,7 @@ def plan(desired: Desired, observed: Observed, site: Site) -> Plan:
     return Plan(
         (
             *builds,
-            *dhcp.loads(desired, observed, busy),
+            *dhcp.loads(desired, observed, busy, site),
             *bootfiles.clearings(cases, desired, index, withdrawn),
             *leaving,
             *disks.deletions(cases, desired, index, leaving),

@@ -13,7 +13,7 @@ from controller.core.index import Index
 from controller.core.names import SYSTEM_DISK, OverlayName, Site, script
 from controller.core.phases import Phase, Progress
 from controller.core.render import dhcpd
-from controller.core.steps import LoadDhcp, Outcome, Plan, Step
+from controller.core.steps import Effect, LoadDhcp, Outcome, Plan, Step
 from controller.core.targets import leads_somewhere, serves
 from controller.core.verdicts import Verdict, judge, status_of
 from controller.core.world import Client, Desired, DhcpConfig, Login, Observed
@@ -43,7 +43,8 @@ def statuses(
     for step in plan.steps:
         for owner in step.owners:
             left[owner].append(step)
-    load = next((step for step in plan.steps if isinstance(step.action, LoadDhcp)), None)
+    loads = (step for step in plan.steps if isinstance(step.action, LoadDhcp) and step.effect is Effect.NONE)
+    load = next(loads, None)  # what waits for one PC is that machine's affair alone
     teller = Teller(desired, Index.of(observed), site, now, left, load, outcomes)
     machines = {one.name: one for one in everything if isinstance(one, Machine)}
     told: dict[str, Status] = {}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from controller.core.render.dhcpd import parse_hosts
 from tests.crash.sites import SITE
 
 if TYPE_CHECKING:
@@ -28,12 +29,13 @@ class Guard:
     excused: set[str] = field(default_factory=set)
     live: dict[str, tuple[str, bool]] = field(default_factory=dict)
     _foreign: Mapping[str, object] = field(default_factory=dict)
+    _told: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         self._foreign = self.world.foreign()
 
     def look(self, call: str, subject: object) -> None:
-        found = [*self._touched(), *self._misled(), *self._cut()] if self.awake else []
+        found = [*self._touched(), *self._misled(), *self._cut(), *self._evicted()] if self.awake else []
         self.broken += [f"{what}, behind {call} {subject}" for what in found if len(self.broken) < 20]
 
     def _touched(self) -> list[str]:
@@ -68,10 +70,34 @@ class Guard:
                 found.append(f"P9: {acl} was live and lost its disk")
         return found
 
+    def _evicted(self) -> list[str]:
+        """A PC that is on asks dhcpd for its address again and again."""
+        now = self._hosts()
+        gone = [name for name, text in self._told.items() if now and now.get(name) != text]
+        for name in gone:
+            del self._told[name]
+        return [f"P9: a PC was live, and dhcpd tells it otherwise: {name}" for name in gone if not self._excuses(name)]
+
+    def _hosts(self) -> Mapping[str, str]:
+        """What the running dhcpd answers; empty when none runs."""
+        return parse_hosts(self.world.dhcp.loaded or "")
+
+    def _excuses(self, host: str) -> bool:
+        machine = host.removeprefix("ggnet-").removesuffix("-0")
+        asked = any(f":{machine}.os/" in acl for acl in self.world.disrupted())
+        return asked or host in self.world.dhcp.administrator or f"{SITE.target(machine)}" not in self._served()
+
+    def _served(self) -> set[str]:
+        return {acl.split("/")[1] for acl in self.live}
+
     def login(self, acl: str) -> None:
         disk = self.world.kernel.disk(acl)
         assert disk is not None
         self.live[acl] = disk
+        machine = acl.split("/")[1].rpartition(":")[2].removesuffix(".os")
+        host = f"ggnet-{machine}-0"
+        if host in self._hosts():
+            self._told[host] = self._hosts()[host]
 
     def after_damage(self) -> None:
         """Somebody else was at it: what is broken now is not our doing."""
@@ -79,6 +105,7 @@ class Guard:
         kernel = self.world.kernel
         alive = {acl for acl in kernel.live() if (disk := kernel.disk(acl)) and self.world.holds(disk[0])}
         self.live = {acl: disk for acl, disk in self.live.items() if acl in alive and kernel.disk(acl) == disk}
+        self._told = {name: text for name, text in self._told.items() if self._hosts().get(name) == text}
 
     def after_pass(self) -> None:
         self.excused &= {iqn for _, iqn in self.misled()}

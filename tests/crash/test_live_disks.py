@@ -18,6 +18,8 @@ ASKED: dict[str, tuple[Pc, ...]] = {
     "remove": (PC10,),
     "read-only": (replace(PC1, persistence="readonly"), PC10),
     "another card": (replace(PC1, card=99), PC10),
+    "each other's card": (replace(PC1, card=10), replace(PC10, card=1)),
+    "its card for another machine": (replace(PC10, card=1),),
     "nothing": (PC1, PC10),
 }
 # What a hand can do that a running PC does not feel, or that can be mended under it.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.lab.documents import ROOM, Document, image, machine, network, room, session
-from tests.lab.site import TARGETS, Site, script, target, until
+from tests.lab.site import INCLUDE, TARGETS, Site, script, target, until
 from tests.lab.test_boot import pc
 from tests.lab.witness import Changes, LoggedIn, kernel_tree
 
@@ -28,6 +28,7 @@ COMMITS: dict[str, Sequence[Document]] = {
     "machine removed": _rest(),
     "read-only": room(session(PC, persistence="readonly")),
     "disabled": [*_rest(session(PC)), machine(PC, ROOM[PC], enabled=False)],
+    "another address": [*_rest(session(PC)), machine(PC, ROOM[PC], address="10.77.0.77")],
 }
 
 
@@ -50,7 +51,7 @@ def test_a_commit_cuts_no_initiator_that_is_logged_in_and_says_what_waits(other:
     exported = f"{TARGETS}/{target(PC)}"
     with LoggedIn(site, PC) as disk:
         site.await_phase(f"Session/{PC}", "Active")
-        before, overlays = kernel_tree(site, exported), site.overlays()
+        before, overlays, told = kernel_tree(site, exported), site.overlays(), dhcpd_tells(site)
         sha = site.commit(COMMITS[what])
         assert site.judged(sha)["verdict"] == "accepted"
         steps = until("the plan holds something back", lambda: waiting(site))
@@ -59,9 +60,17 @@ def test_a_commit_cuts_no_initiator_that_is_logged_in_and_says_what_waits(other:
         assert disk.still_reads()
         assert kernel_tree(site, exported) == before
         assert set(overlays) <= set(site.overlays())
+        assert dhcpd_tells(site) == told, "it would lose its address, and its disk with that"
         assert_told(site, steps)
-    if what not in ("another image", "read-only"):
+    if what == "another address":
+        until("it is told its new address once it is off", lambda: "10.77.0.77" in dhcpd_tells(site), 40)
+    elif what not in ("another image", "read-only"):
         until("it is withdrawn once the initiator is gone", lambda: target(PC) not in site.targets(), 40)
+
+
+def dhcpd_tells(site: Site) -> str:
+    """The declaration of this PC."""
+    return next((line for line in site.read(INCLUDE).splitlines() if line.startswith(f"host ggnet-{PC}-0 ")), "")
 
 
 def assert_told(site: Site, steps: Any) -> None:
@@ -74,7 +83,7 @@ def assert_told(site: Site, steps: Any) -> None:
         if f"{one['kind']}/{one['metadata']['name']}" in owners
         for condition in one.get("status", {}).get("conditions", [])
     ]
-    assert any("is running on this disk" in message for message in said), said
+    assert any(f"{PC} is running" in message for message in said), said
 
 
 def test_a_pc_at_work_keeps_its_disk_and_gets_the_new_one_at_its_next_boot(other: Site) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from controller.core.names import BOOT_FOLDER, BOOT_SCRIPT, Site
 from controller.core.world import DhcpConfig, Host, Subnet
@@ -21,7 +22,7 @@ NBPS: Mapping[str, tuple[str, ...]] = {"undionly.kpxe": ("00:00",), "ipxe.efi": 
 """Network boot programs, with the architectures (option 93) that get them: 0 is BIOS, 7 and 9 are x64 UEFI. Where
 ``ipxe.efi`` has no driver for a card, an administrator may hand out ``snponly.efi``, which uses the firmware's own."""
 
-_FORCED = {"bios": "undionly.kpxe", "uefi": "ipxe.efi"}
+_FORCED: Mapping[Literal["auto", "bios", "uefi"], str] = {"bios": "undionly.kpxe", "uefi": "ipxe.efi"}
 _LEASE = "default-lease-time 30; min-lease-time 30; max-lease-time 30;"
 _IPXE = 'option user-class = "iPXE"'
 _PXE = 'substring(option vendor-class-identifier, 0, 9) = "PXEClient"'
@@ -29,6 +30,11 @@ _HEADER = re.compile(
     r"# ggnet include: rewritten by GGnet whenever it differs\n"
     r"# ggnet site (?P<site>[a-z0-9-]{1,63}) server (?P<server>[a-z0-9-]{1,63})"
     r" generation (?P<generation>[0-9]{1,18}) sha256 (?P<sha256>[0-9a-f]{64})\n",
+    re.ASCII,
+)
+_NORMAL = re.compile(
+    r"host (?P<name>\S+) \{ hardware ethernet (?P<mac>\S+);(?: fixed-address (?P<address>\S+);)?"
+    r' option host-name "(?P<hostname>[^"]*)";(?: if [^\n]* filename "ggnet/(?P<program>\S+)"; \})? \}',
     re.ASCII,
 )
 _PLAIN = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
@@ -120,6 +126,26 @@ def conflicts(config: DhcpConfig) -> Mapping[str, Conflict]:
             if address:
                 addresses[address] = host
     return found
+
+
+def parse_host(text: str, machine: str) -> Host | None:
+    """The host of this machine whose normal form ``text`` is; None for a text that we would not have written."""
+    match = _NORMAL.fullmatch(text)
+    if match is None:
+        return None
+    forced = {program: firmware for firmware, program in _FORCED.items()}
+    try:
+        found = Host(
+            name=match["name"],
+            machine=machine,
+            mac=Mac.parse(match["mac"]),
+            hostname=match["hostname"],
+            address=Ipv4.parse(match["address"]) if match["address"] else None,
+            firmware=forced.get(match["program"] or "", "auto"),
+        )
+        return found if _host(found) == text else None
+    except ValueError:
+        return None
 
 
 def split(text: str) -> tuple[Header | None, str]:
