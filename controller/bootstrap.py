@@ -24,6 +24,7 @@ from controller.adapters.hostwatch import HostWatch
 from controller.adapters.lio import KernelLio
 from controller.adapters.notify import Systemd
 from controller.adapters.pool import PoolDir
+from controller.adapters.schema import SchemaDiffers
 from controller.adapters.simulated.host import simulated
 from controller.adapters.store import SqlStore
 from controller.adapters.tftp import TftpTree
@@ -47,7 +48,7 @@ def clock() -> Clock:
 def migrate(settings: Settings) -> None:
     """The database's schema to the newest revision. StoreError."""
     _prepare(settings)
-    anyio.run(schema.upgrade, settings.database)
+    anyio.run(_upgrade, settings)
 
 
 def schema_current(settings: Settings) -> bool:
@@ -61,15 +62,27 @@ def doctor(settings: Settings) -> Sequence[Finding]:
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[Store]:
     """The configured store, or the embedded one, whose schema is brought up to date by itself. StoreError."""
-    if settings.database_url is None:
+    embedded = settings.database_url is None
+    if embedded:
         _prepare(settings)
-        await schema.upgrade(settings.database)
-    store = await SqlStore.open(settings.database)
+    try:
+        store = await SqlStore.open(settings.database)
+    except SchemaDiffers:
+        if not embedded:
+            raise
+        await _upgrade(settings)
+        store = await SqlStore.open(settings.database)
     try:
         yield store
     finally:
         with anyio.CancelScope(shield=True):
             await store.close()
+
+
+async def _upgrade(settings: Settings) -> None:
+    from controller.adapters import migrate
+
+    await migrate.upgrade(settings.database)
 
 
 async def run_controller(settings: Settings, simulate: bool) -> None:

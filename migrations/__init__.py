@@ -1,1 +1,4 @@
 """Revisions of the database schema."""
+
+NEWEST = "0001"
+"""The last of them, so that to start needs no look at all of them."""

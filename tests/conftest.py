@@ -8,7 +8,7 @@ import anyio
 import pytest
 from hypothesis import HealthCheck, settings
 
-from controller.adapters import schema
+from controller.adapters import migrate
 from controller.adapters.tables import counters, metadata
 from tests.servers import Postgres, postgres
 
@@ -31,7 +31,7 @@ def postgres_server() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def migrated_database(postgres_server: Postgres) -> str:
     url = anyio.run(postgres_server.create, "store")
-    anyio.run(schema.upgrade, url)
+    anyio.run(migrate.upgrade, url)
     return url
 
 
@@ -39,7 +39,7 @@ def migrated_database(postgres_server: Postgres) -> str:
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite database with our schema, to be copied."""
     path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
-    anyio.run(schema.upgrade, f"sqlite:///{path}")
+    anyio.run(migrate.upgrade, f"sqlite:///{path}")
     return path
 
 

@@ -1,30 +1,14 @@
-"""The database's schema, brought to a revision: Alembic, configured here, so that no ini file has to be found."""
+"""At which revision the database's schema is, and whether that is ours."""
 
-from collections.abc import Callable
-from pathlib import Path
+from sqlalchemy import Connection, inspect, text
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection, text
-
-import migrations
 from controller.adapters.database import Database
 from controller.ports import StoreError
-
-_ALONE = 7211940661  # any number: of two processes that migrate one PostgreSQL database, one waits for the other
-
-
-async def upgrade(url: str) -> None:
-    """To the newest revision; a SQLite file is made. StoreError."""
-    await _run(url, lambda config: command.upgrade(config, "head"))
+from migrations import NEWEST
 
 
-async def downgrade(url: str, revision: str) -> None:
-    """To an earlier revision, or with ``base`` to none: what the later ones held is lost. StoreError."""
-    await _run(url, lambda config: command.downgrade(config, revision))
+class SchemaDiffers(StoreError):
+    """The database answers, and its schema is at another revision than this version needs."""
 
 
 async def check(url: str) -> bool:
@@ -34,44 +18,19 @@ async def check(url: str) -> bool:
         return False
     try:
         await database.prepare()
-        return await current(database) == newest()
+        return await current(database) == NEWEST
     finally:
         await database.close()
 
 
 async def current(database: Database) -> str | None:
+    """The revision that Alembic has noted; None where it has never been."""
+
+    def revision(connection: Connection) -> str | None:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        return None if found is None else str(found)
+
     async with database.read() as conn:
-        return await conn.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
-
-
-def newest() -> str | None:
-    return ScriptDirectory.from_config(_config()).get_current_head()
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-async def _run(url: str, act: Callable[[Config], None]) -> None:
-    def inside(connection: Connection) -> None:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ALONE})
-        config = _config()
-        config.attributes["connection"] = connection
-        try:
-            act(config)
-        except CommandError as error:
-            raise StoreError(
-                f"the schema of {database.shown} cannot be moved: {error}; it may be of a newer version: use that one"
-            ) from error
-
-    database = Database(url)
-    try:
-        await database.prepare()
-        async with database.write() as conn:
-            await conn.run_sync(inside)
-    finally:
-        await database.close()
+        return await conn.run_sync(revision)

@@ -3,12 +3,12 @@
 from sqlalchemy import text
 
 from controller.adapters.database import Database
-from controller.adapters.schema import current, newest
+from controller.adapters.schema import SchemaDiffers, current
 from controller.adapters.store_leases import Leases
 from controller.adapters.store_objects import Objects
 from controller.adapters.store_queue import Queue
 from controller.adapters.store_reports import Reports
-from controller.ports import StoreError
+from migrations import NEWEST
 
 
 class SqlStore(Objects, Queue, Reports, Leases):
@@ -25,10 +25,11 @@ class SqlStore(Objects, Queue, Reports, Leases):
         store = cls(url)
         try:
             await store._db.prepare()
-            found, ours = await current(store._db), newest()
-            if found != ours:
-                shown = store._db.shown
-                raise StoreError(f"the schema of {shown} is at revision {found or 'none'}, not {ours}: run 'ggnet migrate'")
+            found, shown = await current(store._db), store._db.shown
+            if found != NEWEST:
+                raise SchemaDiffers(
+                    f"the schema of {shown} is at revision {found or 'none'}, not {NEWEST}: run 'ggnet migrate'"
+                )
         except BaseException:
             await store.close()
             raise

@@ -19,7 +19,7 @@ from api.app import create
 from api.deps import Door
 from api.serve import bind, serve
 from api.token import ensure
-from controller.adapters import schema
+from controller.adapters import migrate
 from controller.adapters.clock import SystemClock
 from controller.adapters.store import SqlStore
 from controller.core.names import controller_lease
@@ -187,7 +187,7 @@ def serving(folder: Path, warm: Warm) -> Iterator[Served]:
     started, scopes = threading.Event(), list[tuple[Any, anyio.CancelScope]]()
 
     async def run() -> None:
-        await schema.upgrade(settings.database)
+        await migrate.upgrade(settings.database)
         store = await SqlStore.open(settings.database)
         try:
             with anyio.CancelScope() as scope:

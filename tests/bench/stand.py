@@ -18,7 +18,7 @@ from pathlib import Path
 
 import anyio
 
-from controller.adapters import schema
+from controller.adapters import migrate
 from controller.adapters.clock import SystemClock
 from controller.adapters.configfs import ConfigFs, KernelConfigFs
 from controller.adapters.lio import KernelLio
@@ -149,7 +149,7 @@ def stand(count: int) -> Iterator[Stand]:
 
 async def _build(made: Stand) -> None:
     made.rig.state.mkdir(mode=0o750)
-    await schema.upgrade(made.url)
+    await migrate.upgrade(made.url)
     store = await SqlStore.open(made.url)
     objects = load({"m.yaml": text(made.count), "s.yaml": sessions(made.count)}).objects
     await store.put(objects, MANAGER, SystemClock().now())

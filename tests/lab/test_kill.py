@@ -14,7 +14,6 @@ from tests.lab.site import (
     POOL,
     REPOSITORY,
     ROOT,
-    STATE,
     TFTP,
     Site,
     backstore,
@@ -57,9 +56,7 @@ def test_killed_a_hundred_times_it_converges_leaks_nothing_and_makes_nothing_twi
         "repository": REPOSITORY,
         "streams": [commit_stream({"room.yaml": text(one)}, f"room {number}") for number, one in enumerate(rooms)],
     }
-    # Named, the database is taken as it is; unnamed, each life would spend its first second on the schema's revisions.
-    database = f"sqlite+aiosqlite:///{STATE}/ggnet.db"
-    settings = {**site.lab.daemon.settings, "PYTHONPATH": str(ROOT), "GGNET_DATABASE_URL": database}
+    settings = {**site.lab.daemon.settings, "PYTHONPATH": str(ROOT)}
     done = site.lab.run([sys.executable, str(PROGRAM)], env=settings, stdin=json.dumps(asked), timeout=1500)
     told = json.loads(done.check())
     print(f"KILL {told}")

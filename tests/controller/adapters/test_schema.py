@@ -9,11 +9,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
-from controller.adapters import schema
+from controller.adapters import migrate, schema
 from controller.adapters.database import Database
 from controller.adapters.store import SqlStore
 from controller.adapters.tables import metadata
 from controller.ports import StoreError
+from migrations import NEWEST
 from tests.contracts.stores import API, NOW, machine
 from tests.servers import Postgres
 
@@ -38,21 +39,25 @@ async def tables(url: str) -> set[str]:
 
 async def test_up_down_and_up_again(empty_url: str) -> None:
     assert not await schema.check(empty_url)
-    await schema.upgrade(empty_url)
+    await migrate.upgrade(empty_url)
     assert await schema.check(empty_url)
-    await schema.upgrade(empty_url)
-    await schema.downgrade(empty_url, "base")
+    await migrate.upgrade(empty_url)
+    await migrate.downgrade(empty_url, "base")
     assert not await schema.check(empty_url)
     assert await tables(empty_url) == {"alembic_version"}
-    await schema.upgrade(empty_url)
+    await migrate.upgrade(empty_url)
     assert await tables(empty_url) == {*metadata.tables, "alembic_version"}
     store = await SqlStore.open(empty_url)
     assert (await store.put([machine()], API, NOW)).resource_version == 1
     await store.close()
 
 
+async def test_the_newest_revision_is_the_one_that_a_start_asks_for() -> None:
+    assert migrate.newest() == NEWEST
+
+
 async def test_the_revisions_end_where_the_tables_are_defined(empty_url: str) -> None:
-    await schema.upgrade(empty_url)
+    await migrate.upgrade(empty_url)
 
     def differences(connection: Connection) -> list[object]:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
@@ -81,7 +86,7 @@ async def test_a_failed_revision_leaves_the_schema_as_it_was(empty_url: str) -> 
     async with database.write() as conn:
         await conn.execute(text("CREATE TABLE revisions (mine INTEGER)"))
     with pytest.raises(Exception, match="revisions"):
-        await schema.upgrade(empty_url)
+        await migrate.upgrade(empty_url)
     assert await tables(empty_url) <= {"revisions"}
     await database.close()
 
@@ -89,7 +94,7 @@ async def test_a_failed_revision_leaves_the_schema_as_it_was(empty_url: str) -> 
 async def test_two_that_migrate_at_once_both_succeed(empty_url: str) -> None:
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
-            tasks.start_soon(schema.upgrade, empty_url)
+            tasks.start_soon(migrate.upgrade, empty_url)
     assert await schema.check(empty_url)
 
 
@@ -103,12 +108,12 @@ async def test_a_schema_of_another_version_is_named_with_the_remedy(empty_url: s
     await database.prepare()
     with pytest.raises(StoreError, match="ggnet migrate"):
         await SqlStore.open(empty_url)
-    await schema.upgrade(empty_url)
+    await migrate.upgrade(empty_url)
     async with database.write() as conn:
         await conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     await database.close()
     assert not await schema.check(empty_url)
     with pytest.raises(StoreError, match="newer version"):
-        await schema.upgrade(empty_url)
+        await migrate.upgrade(empty_url)
     with pytest.raises(StoreError, match="9999"):
         await SqlStore.open(empty_url)

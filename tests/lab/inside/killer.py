@@ -20,8 +20,6 @@ LOG = Path("/lab/disk/killed.log")
 LOADED = (
     "api.cli.main",
     "controller.bootstrap",
-    "alembic.command",
-    "alembic.config",
     "aiosqlite",
     "anyio._backends._asyncio",
 )
