@@ -1,5 +1,6 @@
 """The boot server: user-mode Linux with the kernel's own iSCSI target, its root a throw-away overlay of this machine's."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.agent import PORT
-from tests.lab.host import HERE, Prepared, scratch_memory
+from tests.lab.host import CACHE, HERE, Prepared, scratch_memory
 from tests.lab.wire import Wire, end, environment
 
 ADDRESS = "10.77.0.1"
@@ -35,6 +36,27 @@ class Result:
         return self.out
 
 
+class Processor:
+    """One of this machine's processors, ours alone among the labs that run here while there are as many.
+
+    The guest's kernel and the processes that it traces wait for one another at each system call, and never run side by
+    side: spread over two processors they wake each other across them, and all that the guest does takes three to five
+    times as long (measured: a system call 25 or 122 us, ``python -c 0`` 137 or 560 ms).
+    """
+
+    def __init__(self) -> None:
+        folder = CACHE / "processors"
+        folder.mkdir(parents=True, exist_ok=True)
+        for self.number in sorted(os.sched_getaffinity(0), reverse=True):
+            lock = os.open(folder / str(self.number), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)  # until this process ends
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                continue
+            return
+
+
 class Guest:
     """``folder`` holds the server's disk (XFS with reflink), its console, and ``io``, which the guest sees as /lab/io."""
 
@@ -45,6 +67,7 @@ class Guest:
         self._disk = folder / "disk.raw"
         self._tap = wire.tap()
         self._process: subprocess.Popen[bytes] | None = None
+        self._processor = Processor()
         self.io.mkdir(parents=True)
         for name in ("boot/init.sh", "boot/server.sh", "agent.py"):
             shutil.copy(HERE / name, self.io)
@@ -63,7 +86,8 @@ class Guest:
             *(f'{name}="{value}"' for name, value in settings.items()),
         ]
         # Its own process numbers: when its first process ends, the kernel ends every process of the guest with it.
-        command = self._wire.command([*_on_one_processor(), "unshare", "--pid", "--fork", "--kill-child=KILL", *kernel])
+        on_one = ["taskset", "--cpu-list", str(self._processor.number)]
+        command = self._wire.command([*on_one, "unshare", "--pid", "--fork", "--kill-child=KILL", *kernel])
         with self.console.open("ab") as console:
             self._process = subprocess.Popen(
                 command,
@@ -133,15 +157,6 @@ class Guest:
         if self._process is not None:
             end(self._process)
             self._process = None
-
-
-def _on_one_processor() -> list[str]:
-    """The kernel and the processes that it traces wait for one another at each system call, and never run side by side:
-    spread over two processors they wake each other across them, and all that the guest does takes three to five times
-    as long (measured: a system call 25 or 122 us, ``python -c 0`` 137 or 560 ms).
-    """
-    ours = sorted(os.sched_getaffinity(0))
-    return ["taskset", "--cpu-list", str(ours[os.getpid() % len(ours)])]
 
 
 def _python() -> str:
