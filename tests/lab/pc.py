@@ -50,6 +50,7 @@ class Pc:
         self._reader: threading.Thread | None = None
         self._raw = bytearray()
         self._more = threading.Condition()
+        self.was_on = False
 
     @property
     def console(self) -> str:
@@ -57,13 +58,10 @@ class Pc:
         with self._more:
             return _ESCAPE.sub(b"", bytes(self._raw)).decode(errors="replace")
 
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
     def power_on(self, shown: Callable[[str], None] | None = None) -> None:
         """``shown`` gets each line of the console as it appears, from a thread of its own."""
         self.power_off()
+        self.was_on = True
         command = [
             *("qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-nographic", "-no-reboot", "-nodefaults"),
             *("-serial", "stdio", *self.firmware.arguments),

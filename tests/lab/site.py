@@ -173,9 +173,10 @@ class Site:
 
     def reset(self) -> None:
         """The bare room: every PC off, no session, nothing of ours in the kernel, no overlay in the pool."""
-        left = [pc for pc in self.lab.pcs.values() if pc.running]
+        left = [pc for pc in self.lab.pcs.values() if pc.was_on]
         for pc in left:
             pc.power_off()
+            pc.was_on = False
         if left:  # the kernel learns of a PC without power after 25 s; nobody here wants to wait for that
             cut = {"ggnet/disruption": "allowed"}
             self.commit(room(*(session(name, state="stopped", annotations=cut) for name in ROOM)), "cut what is left")

@@ -1,5 +1,6 @@
 """Files to objects: taken whole or refused whole, with everything that is wrong."""
 
+import gc
 import json
 import time
 from itertools import product
@@ -263,11 +264,15 @@ def test_a_hostile_file_name_stays_on_the_line_of_its_problem() -> None:
 def test_reading_costs_the_same_for_each_document_however_many_there_are() -> None:
     def seconds(count: int) -> float:
         files = {"m": "---\n".join(machine(f"{{macs: ['{n:012x}']}}", f"pc{n}") for n in range(2, count)).encode()}
-        start = time.process_time()
-        load(files)
-        return time.process_time() - start
+        gc.disable()  # what it takes to look for garbage depends on all that the other tests have left
+        try:
+            start = time.process_time()
+            load(files)
+            return time.process_time() - start
+        finally:
+            gc.enable()
 
-    assert seconds(4000) < 20 * max(seconds(500), 0.02)
+    assert min(seconds(4000) for _ in range(3)) < 20 * max(min(seconds(500) for _ in range(3)), 0.02)
 
 
 _words = st.sampled_from(
