@@ -24,6 +24,8 @@ def show(answer: Mapping[str, Any]) -> None:
     steps = answer["steps"]
     for number, step in enumerate(steps, 1):
         _step(number, step)
+    for one in answer.get("waits", ()):
+        typer.echo(f"    {paint('waits', 'Pending')} {clean(one['object'])}: {clean(one['message'])}")
     held = sum(1 for step in steps if step.get("held"))
     count = len(steps)
     total = f"{count} {'step' if count == 1 else 'steps'}" + (f", {held} held" if held else "")

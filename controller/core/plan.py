@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from controller.core import bootfiles, dhcp, disks, exports
 from controller.core.cases import examine
-from controller.core.choice import full
+from controller.core.choice import Missing, full
 from controller.core.index import Index
 from controller.core.names import Site
 from controller.core.steps import DeleteBootFile, Plan
@@ -45,5 +45,6 @@ def plan(desired: Desired, observed: Observed, site: Site) -> Plan:
             *bootfiles.clearings(cases, desired, index, withdrawn),
             *leaving,
             *disks.deletions(cases, desired, index, leaving),
-        )
+        ),
+        {case.session: case.disk.message for case in cases if case.session and isinstance(case.disk, Missing)},
     )

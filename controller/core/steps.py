@@ -3,7 +3,8 @@
 A step is data: the planner makes it, a plan shows it, the executor does it and has nothing left to choose.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from controller.core.names import OverlayName
@@ -112,9 +113,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps in the order in which they must happen."""
+    """Steps in the order in which they must happen; ``waits`` says of each session that gets no disk now why."""
 
     steps: tuple[Step, ...] = ()
+    waits: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def due(self) -> tuple[Step, ...]:

@@ -30,9 +30,10 @@ DOMAIN = {
 
 
 def plan_wire(plan: Plan) -> dict[str, Any]:
-    """``{"steps": [...], "due": n, "held": n}``; each step as ``step_wire``."""
+    """``{"steps": [...], "due": n, "held": n, "waits": [{object, message}]}``; each step as ``step_wire``."""
     due = len(plan.due)
-    return {"steps": [step_wire(step) for step in plan.steps], "due": due, "held": len(plan.steps) - due}
+    waits = [{"object": key, "message": plan.waits[key]} for key in sorted(plan.waits)]
+    return {"steps": [step_wire(step) for step in plan.steps], "due": due, "held": len(plan.steps) - due, "waits": waits}
 
 
 def step_wire(step: Step) -> dict[str, Any]:

@@ -58,6 +58,14 @@ def test_a_plan_is_plain_values_on_the_wire() -> None:
     assert first["owners"] == ["Machine/pc1", "Session/pc1"]
 
 
+def test_a_plan_says_of_a_session_that_gets_no_disk_now_why() -> None:
+    decided = plan(resolve(room(1), SITE, NOW), host().observed, SITE)
+    (told,) = plan_wire(decided)["waits"]
+    assert told["object"] == "Session/pc1"
+    assert "win11 is not imported yet" in told["message"]
+    assert plan_wire(plan(resolve(room(1), SITE, NOW), imported(host()).observed, SITE))["waits"] == []
+
+
 def chosen(world: World, **spec: Any) -> object:
     client = resolve([network(), image(), machine(1), session(1, **spec)], SITE, NOW).clients["pc1"]
     assert client.boot is not None
