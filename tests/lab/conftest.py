@@ -10,15 +10,6 @@ from tests.lab.lab import Lab
 from tests.lab.site import Site
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side (``make test``), the lab is one worker's, and what takes as long as half of it another's."""
-    for item in items:
-        if item.get_closest_marker("lab"):
-            alone = item.path.name == "test_kill.py"
-            item.add_marker(pytest.mark.xdist_group("a second lab" if alone else "the lab"))
-
-
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     reasons = obstacles()
