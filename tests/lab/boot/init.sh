@@ -3,7 +3,9 @@
 # The root below (this machine's, through hostfs) is mounted read-only; all that is written lands in memory above it.
 # From the kernel's command line: LAB_IO (folder shared with the host), LAB_CACHE (modules), LAB_ADDRESS, LAB_PYTHON.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=dumb PAGER=cat
-die() { echo "lab: $*"; poweroff -f; }
+# By the kernel itself: a Debian without systemd-sysv has no poweroff. /proc moves below.
+off() { sync; echo o >/proc/sysrq-trigger || echo o >/run/root/proc/sysrq-trigger; sleep 60; } 2>/dev/null
+die() { echo "lab: $*"; off; }
 
 mount -t proc proc /proc && mount -t sysfs sys /sys && mount -t tmpfs run /run || die "no proc, sys or run"
 for module in overlay xfs loop crc32c_generic iscsi_target_mod target_core_file target_core_iblock; do
@@ -30,5 +32,4 @@ chroot . /bin/bash /lab/io/server.sh || die "server.sh failed"
 # This shell stays the first process, because it buries the daemons' dead (a zombie looks alive to kill -0).
 chroot . "$LAB_PYTHON" -I -S /lab/io/agent.py "$LAB_ADDRESS" &
 wait -n $!
-sync
-poweroff -f
+off
