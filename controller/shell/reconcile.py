@@ -97,9 +97,10 @@ class Reconciler:
             await self._tell_shared(observed, decided, results)
             self._idle = None if decided.steps else (self.index.turns, observed)
             return Report(results, machines=machines)
-        if results or keys is None:
-            observed = await self._glance(machines)
-        left = self.decide(self.index.desired(machines), observed, self.site)
+        left = decided  # where nothing was done, nothing has changed: a sweep needs no second look at everything
+        if results or keys is not None:
+            observed = await self._glance(machines) if results else observed
+            left = self.decide(self.index.desired(machines), observed, self.site)
         settled = await self._tell(keys or frozenset(), machines, observed, left, results)
         troubled = {key: outcome for key, outcome in worst(results).items() if not isinstance(outcome, Done)}
         return Report(results, troubled, settled, machines, again=_imported(results))
