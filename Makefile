@@ -33,8 +33,8 @@ check: setup  ## style, types, and the direction of imports
 bench: setup  ## figures, each beside its peer
 	@$(PY) -m tests.bench $(ARGS)
 
-lock: setup  ## resolve pyproject.toml anew into the two locks
-	.venv/bin/uv pip compile --quiet --generate-hashes --extra dev --no-header --no-emit-index-url --upgrade -o requirements.lock pyproject.toml
+lock: setup  ## resolve pyproject.toml into the two locks; UPGRADE=--upgrade for newer versions
+	.venv/bin/uv pip compile --quiet --generate-hashes --extra dev --extra otel --extra sentry --no-header --no-emit-index-url $(UPGRADE) -o requirements.lock pyproject.toml
 	.venv/bin/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url -c requirements.lock -o requirements-runtime.lock pyproject.toml
 
 install: setup  ## the service: PREFIX (/opt/ggnet), units, /etc/ggnet/ggnet.env; DESTDIR for packaging

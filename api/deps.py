@@ -2,6 +2,7 @@
 
 import hmac
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Annotated
 
 import anyio
@@ -10,7 +11,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.metrics import Metrics
 from api.problems import Unauthorised
-from controller.ports import Clock, Store
+from controller.ports.clock import Clock
+from controller.ports.store import Store
 from controller.settings import Settings
 
 OPEN = frozenset({"/healthz", "/readyz"})
@@ -31,11 +33,20 @@ class Door:
     stopping: anyio.Event = field(default_factory=anyio.Event)
 
 
+class Role(StrEnum):
+    VIEWER = "VIEWER"
+    OPERATOR = "OPERATOR"
+    ADMIN = "ADMIN"
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking; writes are recorded as theirs."""
+    """Who is asking, from where, in which request; writes are recorded as theirs."""
 
     name: str
+    role: Role
+    address: str
+    request_id: str
 
     @property
     def manager(self) -> str:
@@ -51,14 +62,15 @@ async def principal(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> Principal:
     """Every route depends on it, so a new one is closed unless its path is put in ``OPEN``. Unauthorised."""
+    address, request_id = request.client.host if request.client else "", request.scope["request_id"]
     if request.scope["path"] in OPEN:
-        return Principal("anyone")
+        return Principal("anyone", Role.VIEWER, address, request_id)
     given = credentials.credentials if credentials else ""
     if not hmac.compare_digest(given.encode(), door(request).token.encode()):
         raise Unauthorised(
             "Send 'Authorization: Bearer TOKEN'; on the server the token is in admin.token (GGNET_STATE_DIR)."
         )
-    return Principal("admin")
+    return Principal("admin", Role.ADMIN, address, request_id)
 
 
 DoorOf = Annotated[Door, Depends(door)]

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.metrics import Metrics
-from controller.ports import Clock
+from controller.ports.clock import Clock
 
 MAX_BODY = 16 << 20
 _DRAIN = 4 * MAX_BODY

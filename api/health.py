@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from api import sight
 from api.deps import Door, DoorOf
 from controller.core.names import controller_lease
-from controller.ports import Lease, StoreError
+from controller.ports.store import Lease, StoreError
 
 router = APIRouter(tags=["health"])
 _MISSED_SWEEPS = 3

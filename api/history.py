@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from api.deps import DoorOf
-from controller.ports import Event, NotFound, Revision
+from controller.ports.store import Event, NotFound, Revision
 from manifests.types import shown
 
 router = APIRouter(tags=["history"])

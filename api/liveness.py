@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from controller.core.names import controller_lease
-from controller.ports import Lease, Store
+from controller.ports.store import Lease, Store
 from manifests.image import ImageStatus
 from manifests.kinds import Object
 from manifests.machine import Machine, MachineStatus

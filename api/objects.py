@@ -12,7 +12,7 @@ from api import bodies, liveness, pages, writes
 from api.deps import Asking, Door, DoorOf, Principal
 from api.problems import Exists, Malformed
 from controller.core.why import why
-from controller.ports import Conflict, NotFound
+from controller.ports.store import Conflict, NotFound
 from manifests.kinds import KINDS, PLURALS, Object
 from manifests.meta import PAUSED
 from manifests.types import Name, shown

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from controller.ports import Conflict, Gone, NotFound, StoreError
+from controller.ports.store import Conflict, Gone, NotFound, StoreError
 from manifests.load import Invalid
 
 MEDIA_TYPE = "application/problem+json"

@@ -10,7 +10,7 @@ from api import bodies, writes
 from api.deps import Asking, Door, DoorOf
 from api.objects import Force, answer, find
 from api.problems import place
-from controller.ports import NotFound
+from controller.ports.store import NotFound
 from manifests.load import Invalid, Problem
 from manifests.meta import DISRUPTION, Metadata, Strict
 from manifests.session import ImageRef, Session, SessionSpec

@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from api import liveness, selectors
 from api.deps import Door, DoorOf
 from api.problems import Malformed
-from controller.ports import Gone, LogEntry, NotFound, StoreError
+from controller.ports.store import Gone, LogEntry, NotFound, StoreError
 from manifests.kinds import PLURALS
 
 POLL = 0.5

@@ -9,7 +9,7 @@ from typing import Any
 
 from api.deps import Door, Principal
 from api.problems import Guarded, Managed
-from controller.ports import Applied, NotFound
+from controller.ports.store import Applied, NotFound
 from manifests.kinds import Object
 from manifests.load import Invalid
 from manifests.meta import DISRUPTION

@@ -29,7 +29,9 @@ from controller.adapters.simulated.host import simulated
 from controller.adapters.store import SqlStore
 from controller.adapters.tftp import TftpTree
 from controller.core.names import controller_lease
-from controller.ports import Clock, Source, Store
+from controller.ports.clock import Clock
+from controller.ports.sources import Source
+from controller.ports.store import Store
 from controller.settings import Settings
 from controller.shell.daemon import Daemon, lead
 from controller.shell.hints import Places

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from controller.adapters import migrate
 from controller.adapters.tables import counters, metadata
-from tests.servers import Postgres, postgres
+from tests.servers import Postgres, Redis, postgres, redis
 
 # Laws are looked for the same way every time, and a busy machine is no counter-example.
 settings.register_profile("ggnet", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -25,6 +25,12 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     with postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    with redis() as server:
         yield server
 
 

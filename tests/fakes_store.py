@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from controller.ports import (
+from controller.ports.store import (
     Applied,
     Claim,
     Conflict,

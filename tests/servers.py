@@ -1,6 +1,8 @@
-"""A real PostgreSQL for the tests: its own folder, a free port on loopback, a password, stopped by its process id.
+"""A real PostgreSQL and a real Redis for the tests: own folder, free port on loopback, password, ended by process id.
 
-It refuses to run as root, so there it runs as an unprivileged user. It need not survive a power cut: no fsync.
+PostgreSQL refuses to run as root, so there it runs as an unprivileged user. It survives its own crash, but not a power
+cut: no fsync.
+Both can be stopped and started again on the same port and data.
 """
 
 import os
@@ -12,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,6 @@ _SETTINGS = {
     "unix_socket_directories": "",
     "fsync": "off",
     "full_page_writes": "off",
-    "synchronous_commit": "off",
     "max_connections": "60",
     "shared_buffers": "32MB",
 }
@@ -33,8 +34,12 @@ _START_SECONDS = 30
 
 @dataclass(frozen=True)
 class Postgres:
+    """One server; after ``stop`` its port refuses, after ``start`` it has its data again."""
+
     port: int
     password: str
+    folder: Path
+    running: list["subprocess.Popen[bytes]"]
 
     def url(self, database: str) -> str:
         return f"postgresql://tester:{self.password}@127.0.0.1:{self.port}/{database}"
@@ -50,6 +55,65 @@ class Postgres:
             await connection.execute(statement)
         finally:
             await connection.close()
+
+    def start(self) -> None:
+        settings = [f"-c{name}={value}" for name, value in {**_SETTINGS, "port": self.port}.items()]
+        data, log = self.folder / "data", self.folder / "log"
+        process = _Account().start([_programs() / "postgres", "-D", data, *settings], self.folder)
+        self.running.append(process)
+        _wait(process, log, lambda: _ready(data / "postmaster.pid"))
+
+    def stop(self, *, immediate: bool = False) -> None:
+        """Open transactions are cut; ``immediate`` is a crash: what was committed comes back from the log."""
+        process = self.running.pop()
+        process.send_signal(signal.SIGQUIT if immediate else signal.SIGINT)
+        process.wait(_START_SECONDS)
+
+
+@dataclass(frozen=True)
+class Redis:
+    """One server, which keeps nothing over a restart: nobody may count on it."""
+
+    port: int
+    password: str
+    folder: Path
+    running: list["subprocess.Popen[bytes]"]
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            raise RuntimeError("the tests need redis-server: install the package redis-server")
+        secret = self.folder / "redis.conf"
+        secret.write_text(f"requirepass {self.password}\n")
+        secret.chmod(0o600)
+        words = [program, secret, "--port", self.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [str(word) for word in words], cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+            )
+        self.running.append(process)
+        _wait(process, self.folder / "log", lambda: _answers(self.port))
+
+    def stop(self) -> None:
+        process = self.running.pop()
+        process.terminate()
+        process.wait(_START_SECONDS)
+
+
+@contextmanager
+def redis() -> Iterator[Redis]:
+    with tempfile.TemporaryDirectory(prefix="ggnet-redis-") as folder:
+        server = Redis(free_port(), secrets.token_hex(12), Path(folder), [])
+        server.start()
+        try:
+            yield server
+        finally:
+            if server.running:
+                server.stop()
 
 
 def free_port() -> int:
@@ -98,29 +162,36 @@ class _Account:
 @contextmanager
 def postgres() -> Iterator[Postgres]:
     programs, account, folder = _programs(), _Account(), Path(tempfile.mkdtemp(prefix="ggnet-postgres-"))
-    server = Postgres(free_port(), secrets.token_hex(12))
+    server = Postgres(free_port(), secrets.token_hex(12), folder, [])
     secret, data = folder / "password", folder / "data"
     secret.write_text(server.password)
     account.give(folder)
     account.give(secret)
-    settings = [f"-c{name}={value}" for name, value in {**_SETTINGS, "port": server.port}.items()]
     init = [programs / "initdb", "-D", data, "-U", "tester", "-E", "UTF8", "-A", "scram-sha-256", f"--pwfile={secret}", "-N"]
     if account.start(init, folder).wait(_START_SECONDS):
         raise RuntimeError(f"initdb failed: {(folder / 'log').read_text()}")
-    process = account.start([programs / "postgres", "-D", data, *settings], folder)
     try:
-        _wait(process, data / "postmaster.pid", folder / "log")
+        server.start()
         yield server
     finally:
-        process.send_signal(signal.SIGQUIT)  # at once: its data go next
-        process.wait(_START_SECONDS)
+        if server.running:
+            server.stop(immediate=True)  # its data go next
         shutil.rmtree(folder)
 
 
-def _wait(process: subprocess.Popen[bytes], pidfile: Path, log: Path) -> None:
-    """Until it takes connections, which it writes into the last line of its pid file."""
+def _ready(pidfile: Path) -> bool:
+    """Whether it takes connections, which it writes into the last line of its pid file."""
+    return pidfile.exists() and pidfile.read_text().rstrip().endswith("ready")
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait(process: "subprocess.Popen[bytes]", log: Path, ready: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not (pidfile.exists() and pidfile.read_text().rstrip().endswith("ready")):
+    while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"PostgreSQL did not start: {log.read_text()}")
+            raise RuntimeError(f"the server did not start: {log.read_text()}")
         time.sleep(0.02)

@@ -14,7 +14,8 @@ from api.cli import client, output
 from api.cli.failure import CHANGES, ERROR, Failure
 
 if TYPE_CHECKING:
-    from controller.ports import Clock, Store
+    from controller.ports.clock import Clock
+    from controller.ports.store import Store
     from controller.settings import Settings
 
 T = TypeVar("T")
@@ -166,7 +167,7 @@ def _run(work: Callable[[], Awaitable[None]]) -> None:
 
 def _telling(work: Callable[[], T]) -> T:
     """What a store says is wrong, said to people. Failure."""
-    from controller.ports import Fenced, StoreError
+    from controller.ports.store import Fenced, StoreError
 
     try:
         return work()

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from controller.adapters.tables import counters
-from controller.ports import StoreError
+from controller.ports.store import StoreError
 from manifests.types import shown
 
 T = TypeVar("T")

@@ -21,7 +21,8 @@ from controller.core.names import Site
 from controller.core.render import dhcpd as render
 from controller.core.steps import LoadDhcp
 from controller.core.world import DhcpConfig, DhcpState
-from controller.ports import Clock, EffectFailed, EffectRefused
+from controller.ports.clock import Clock
+from controller.ports.host import EffectFailed, EffectRefused
 
 _NOTHING = render.digest(DhcpConfig())
 _HEAD = 512  # bytes that hold any header

@@ -14,7 +14,7 @@ from controller.adapters.dhcpd_conf import Main
 from controller.core.names import Site
 from controller.core.render import dhcpd as render
 from controller.core.world import DhcpConfig
-from controller.ports import EffectRefused
+from controller.ports.host import EffectRefused
 
 _ERROR = re.compile(r"\S+ line [0-9]+: ")
 _NAME = re.compile(r"[\w-]+")

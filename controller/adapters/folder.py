@@ -10,7 +10,7 @@ from pathlib import Path
 from anyio import to_thread
 
 from controller.adapters.watch import hints
-from controller.ports import Snapshot, SourceError
+from controller.ports.sources import Snapshot, SourceError
 from manifests.load import MAX_FILE_BYTES, is_manifest
 
 

@@ -17,7 +17,7 @@ from anyio import to_thread
 
 from controller.adapters.command import CommandError, run
 from controller.adapters.watch import hints
-from controller.ports import Snapshot, SourceError
+from controller.ports.sources import Snapshot, SourceError
 from manifests.load import MAX_FILE_BYTES, is_manifest
 
 _QUIET = {

@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from controller.ports import Fenced
+from controller.ports.store import Fenced
 
 
 class AlreadyRunning(Fenced):

@@ -14,7 +14,7 @@ from controller.core import names
 from controller.core.names import Site
 from controller.core.steps import PublishTarget, WithdrawTarget
 from controller.core.world import Login, TargetState
-from controller.ports import EffectFailed, EffectRefused, LioState
+from controller.ports.host import EffectFailed, EffectRefused, LioState
 from manifests.types import Iqn, shown
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from controller.adapters.lio_read import Place
 from controller.core.names import Site
 from controller.core.world import Target
-from controller.ports import EffectRefused
+from controller.ports.host import EffectRefused
 from manifests.types import Ipv4, Iqn, shown
 
 Sizes = Callable[[str], int]

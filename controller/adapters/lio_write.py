@@ -17,7 +17,7 @@ from controller.core import targets
 from controller.core.names import Site
 from controller.core.steps import PublishTarget, WithdrawTarget
 from controller.core.world import Login, Target
-from controller.ports import EffectFailed, EffectRefused
+from controller.ports.host import EffectFailed, EffectRefused
 from manifests.types import shown
 
 _SHAPE = ("backstore/path", "backstore/size", "backstore/buffered", "backstore/serial")

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 import migrations
 from controller.adapters.database import Database
-from controller.ports import StoreError
+from controller.ports.store import StoreError
 
 _ALONE = 7211940661  # any number: of two processes that migrate one PostgreSQL database, one waits for the other
 

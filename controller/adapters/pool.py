@@ -25,7 +25,7 @@ from controller.core import names
 from controller.core.names import OverlayName
 from controller.core.steps import CreateOverlay, DeleteOverlay, ImportImage
 from controller.core.world import Golden, ImageFile, OverlayFile, PoolState, SourceFile, Stamp
-from controller.ports import EffectError, EffectFailed, EffectRefused, PoolView
+from controller.ports.host import EffectError, EffectFailed, EffectRefused, PoolView
 from manifests.types import shown
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, inspect, text
 
 from controller.adapters.database import Database
-from controller.ports import StoreError
+from controller.ports.store import StoreError
 from migrations import NEWEST
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.adapters.database import Database
 from controller.adapters.tables import leases
-from controller.ports import Fenced, Lease
+from controller.ports.store import Fenced, Lease
 
 
 async def fence(conn: AsyncConnection, lease: Lease) -> None:

@@ -28,7 +28,7 @@ from controller.adapters.store_rows import (
     stored,
 )
 from controller.adapters.tables import RESOURCE_VERSION, changes, counters, objects, orphans
-from controller.ports import Applied, Conflict, Gone, LogEntry, NotFound
+from controller.ports.store import Applied, Conflict, Gone, LogEntry, NotFound
 from manifests.kinds import Object
 from manifests.meta import PRUNE, Metadata
 

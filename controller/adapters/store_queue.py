@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.adapters.database import Database, advance, batches, execute_many, lock
 from controller.adapters.tables import DIRTY, dirty
-from controller.ports import Claim
+from controller.ports.store import Claim
 
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 _FREE = dirty.c.claimed.is_(None)

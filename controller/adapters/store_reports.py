@@ -14,7 +14,7 @@ from controller.adapters.store_objects import ChangeType, write_log
 from controller.adapters.tables import EVENTS, RESOURCE_VERSION, objects, revisions, statuses
 from controller.adapters.tables import events as told
 from controller.adapters.tables import observations as seen
-from controller.ports import Event, Lease, NotFound, Revision, StatusWrite
+from controller.ports.store import Event, Lease, NotFound, Revision, StatusWrite
 
 
 class Reports:

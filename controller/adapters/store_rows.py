@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.adapters.database import batches
 from controller.adapters.tables import objects, statuses
-from controller.ports import Conflict, StoreError
+from controller.ports.store import Conflict, StoreError
 from manifests.kinds import KINDS, Object
 
 Row = RowMapping | Mapping[str, Any]

@@ -21,7 +21,7 @@ from controller.core.render import ipxe
 from controller.core.render.dhcpd import NBPS
 from controller.core.steps import DeleteBootFile, WriteBootFile
 from controller.core.world import BootFileState
-from controller.ports import EffectFailed, EffectRefused, TftpState
+from controller.ports.host import EffectFailed, EffectRefused, TftpState
 from manifests.types import shown
 
 _LIMIT = 16 << 20

@@ -18,7 +18,10 @@ from anyio.abc import TaskGroup
 from controller.core.backoff import delay
 from controller.core.snapshot import SWEEP
 from controller.core.steps import Refused
-from controller.ports import Claim, Clock, Lease, Source, Store, Watch
+from controller.ports.clock import Clock
+from controller.ports.host import Watch
+from controller.ports.sources import Source
+from controller.ports.store import Claim, Lease, Store
 from controller.shell.hints import Places
 from controller.shell.reconcile import Reconciler, Report
 from controller.shell.sources import Intake

@@ -27,7 +27,7 @@ from controller.core.steps import (
     WriteBootFile,
 )
 from controller.core.wire import words
-from controller.ports import EffectFailed, EffectRefused
+from controller.ports.host import EffectFailed, EffectRefused
 from controller.shell.observe import Host
 
 # The kernel's target answers no faster to more than sixteen at once (measured); files and copies share the bound.

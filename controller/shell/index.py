@@ -13,7 +13,7 @@ from datetime import datetime
 from controller.core.names import Site
 from controller.core.resolve import dhcp, resolve
 from controller.core.world import Client, Desired, DhcpConfig, Golden
-from controller.ports import Store
+from controller.ports.store import Store
 from manifests.image import Image
 from manifests.kinds import Object
 from manifests.network import Network

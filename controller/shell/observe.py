@@ -13,7 +13,7 @@ import anyio
 from controller.core.names import BOOT_SCRIPT, Site, script
 from controller.core.render.ipxe import PROGRAM_PATHS
 from controller.core.world import Desired, Domain, Observed
-from controller.ports import Dhcp, Lio, LioState, Pool, PoolView, Tftp, TftpState
+from controller.ports.host import Dhcp, Lio, LioState, Pool, PoolView, Tftp, TftpState
 from manifests.types import Iqn, Mac
 
 K = TypeVar("K")

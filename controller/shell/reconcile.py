@@ -15,7 +15,8 @@ from controller.core.snapshot import dumps
 from controller.core.status import forgettable, statuses
 from controller.core.steps import Done, ImportImage, Outcome, Plan
 from controller.core.world import Desired, Observed
-from controller.ports import Clock, Conflict, Fenced, Lease, StatusWrite, Store
+from controller.ports.clock import Clock
+from controller.ports.store import Conflict, Fenced, Lease, StatusWrite, Store
 from controller.shell.execute import Result, execute, worst
 from controller.shell.hints import EVERYTHING
 from controller.shell.index import Index

@@ -9,7 +9,9 @@ import structlog
 
 from controller.core.resolve import settled as converged
 from controller.core.sources import judge
-from controller.ports import Clock, Conflict, Event, Revision, Source, SourceError, Store
+from controller.ports.clock import Clock
+from controller.ports.sources import Source, SourceError
+from controller.ports.store import Conflict, Event, Revision, Store
 
 log = structlog.get_logger()
 

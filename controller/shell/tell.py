@@ -6,7 +6,7 @@ from typing import Literal
 
 from controller.core.steps import Blocked, Done, Step
 from controller.core.wire import words
-from controller.ports import Event
+from controller.ports.store import Event
 from controller.shell.execute import Result
 from manifests.kinds import Object
 from manifests.meta import Status

@@ -23,7 +23,7 @@ from controller.adapters import migrate
 from controller.adapters.clock import SystemClock
 from controller.adapters.store import SqlStore
 from controller.core.names import controller_lease
-from controller.ports import Lease, Revision, StatusWrite
+from controller.ports.store import Lease, Revision, StatusWrite
 from controller.settings import Settings
 from manifests.load import load
 from tests.api.warm import Warm

@@ -32,7 +32,7 @@ from controller.core.render import ipxe
 from controller.core.resolve import resolve
 from controller.core.steps import LoadDhcp, PublishTarget
 from controller.core.world import Client, Desired, Target
-from controller.ports import Lease
+from controller.ports.store import Lease
 from controller.shell.observe import Host
 from controller.shell.reconcile import Reconciler
 from manifests.load import load

@@ -9,7 +9,7 @@ import anyio
 
 from controller.adapters.configfs import KernelConfigFs
 from controller.adapters.store import SqlStore
-from controller.ports import Lio, LioState
+from controller.ports.host import Lio, LioState
 from controller.shell.reconcile import Reconciler
 from manifests.types import Iqn
 from tests.bench.floors import Picture

@@ -21,7 +21,7 @@ from controller.adapters.dhcpd_record import find
 from controller.adapters.simulated.services import MemoryDhcp
 from controller.core.names import Site
 from controller.core.render import dhcpd
-from controller.ports import Dhcp
+from controller.ports.host import Dhcp
 from manifests.types import Mac
 
 SITE = Site(site="lab", server="bs1")

@@ -15,7 +15,7 @@ from controller.adapters.simulated.pool import MemoryPool
 from controller.core import names
 from controller.core.names import OverlayName
 from controller.core.world import Golden, PoolState
-from controller.ports import Pool
+from controller.ports.host import Pool
 
 UID = "0b6f6a52-6a3c-4b1e-8a53-1f2a3c4d5e6f"
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from controller.adapters.store import SqlStore
-from controller.ports import Event, Revision, Store
+from controller.ports.store import Event, Revision, Store
 from manifests.machine import Machine
 from manifests.session import Session
 from tests.fakes_store import MemoryStore

@@ -13,7 +13,7 @@ from controller.core.names import dhcp_host
 from controller.core.render import dhcpd
 from controller.core.steps import LoadDhcp
 from controller.core.world import DhcpConfig, DhcpState, Host, Subnet
-from controller.ports import EffectError, EffectFailed, EffectRefused
+from controller.ports.host import EffectError, EffectFailed, EffectRefused
 from manifests.types import Cidr, Hostname, Ipv4, Mac
 from tests.contracts.dhcp_rigs import IscRig, MemoryRig, Rig
 

@@ -10,7 +10,7 @@ import pytest
 from controller.core import targets
 from controller.core.steps import PublishTarget, WithdrawTarget
 from controller.core.world import Login, Target
-from controller.ports import EffectFailed, EffectRefused
+from controller.ports.host import EffectFailed, EffectRefused
 from manifests.types import Iqn
 from tests.contracts.lio_bench import CLIENT, DOORS, FOREIGN, PORTAL, SITE, SIZE, Bench, Crash, bench_on, other_path, tree
 

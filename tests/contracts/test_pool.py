@@ -9,7 +9,7 @@ import pytest
 
 from controller.core.steps import CreateOverlay, DeleteOverlay, ImportImage
 from controller.core.world import Golden, OverlayFile
-from controller.ports import EffectFailed, EffectRefused
+from controller.ports.host import EffectFailed, EffectRefused
 from tests.contracts.pool_bench import (
     PoolBench,
     disk,

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from controller.ports import Applied, Conflict, Fenced, Gone, Lease, LogEntry, NotFound, StatusWrite, Store
+from controller.ports.store import Applied, Conflict, Fenced, Gone, Lease, LogEntry, NotFound, StatusWrite, Store
 from manifests.machine import Machine
 from tests.contracts.stores import API, GIT, NOW, later, machine, session, store
 

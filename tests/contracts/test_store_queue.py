@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from controller.ports import Claim, Store
+from controller.ports.store import Claim, Store
 from tests.contracts.stores import NOW, later, store
 
 __all__ = ["store"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.ports import Event, Fenced, Lease, NotFound, Store
+from controller.ports.store import Event, Fenced, Lease, NotFound, Store
 from tests.contracts.stores import NOW, event, later, revision, store
 
 __all__ = ["store"]

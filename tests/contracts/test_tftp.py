@@ -12,7 +12,7 @@ from controller.core.names import BOOT_SCRIPT, Site, script
 from controller.core.render import ipxe
 from controller.core.steps import DeleteBootFile, WriteBootFile
 from controller.core.world import BootFileState
-from controller.ports import EffectFailed, EffectRefused, TftpState
+from controller.ports.host import EffectFailed, EffectRefused, TftpState
 from tests.contracts.tftp_rigs import PROGRAMS, SITE, MemoryRig, Rig, TreeRig
 
 PC07 = script("52-54-00-00-00-07")

@@ -8,7 +8,7 @@ from typing import Protocol
 from controller.adapters.simulated.services import MemoryTftp
 from controller.adapters.tftp import TftpTree
 from controller.core.names import Site
-from controller.ports import Tftp
+from controller.ports.host import Tftp
 from tests.contracts.dhcp_rigs import wait_until
 
 SITE = Site(site="lab", server="bs1")

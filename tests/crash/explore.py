@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
-from controller.ports import Fenced, StoreError
+from controller.ports.store import Fenced, StoreError
 from tests.crash.faults import Crash, Fault, Meter, die
 from tests.crash.oracle import wrong
 from tests.crash.sites import SIZE, Pc, site

@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from controller.ports import EffectFailed, StoreError
+from controller.ports.host import EffectFailed
+from controller.ports.store import StoreError
 
 LOOKS = frozenset(
     {"read", "readlink", "list", "stat", "get", "fetch", "versions", "orphans", "next_due", "events", "revisions"}

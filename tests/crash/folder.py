@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from controller.ports import Snapshot, SourceError
+from controller.ports.sources import Snapshot, SourceError
 from manifests.dump import dump
 from tests.crash.sites import Pc, site
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from controller.core.world import DhcpState, Golden
-from controller.ports import LioState, PoolView, TftpState
+from controller.ports.host import LioState, PoolView, TftpState
 from controller.shell.observe import Host
 from manifests.types import Iqn
 from tests.crash.world import Passed, World

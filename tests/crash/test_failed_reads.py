@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from controller.core.world import Golden
-from controller.ports import PoolView
+from controller.ports.host import PoolView
 from controller.shell.observe import Host
 from controller.shell.sources import Intake
 from manifests.dump import normalise

@@ -10,7 +10,7 @@ import pytest
 from controller.adapters.configfs import ConfigFs
 from controller.adapters.lio import KernelLio
 from controller.adapters.workers import Workers
-from controller.ports import EffectFailed
+from controller.ports.host import EffectFailed
 from tests.crash.faults import KERNEL, Fault
 from tests.crash.oracle import wrong
 from tests.crash.sites import SITE, SIZE, Pc, site

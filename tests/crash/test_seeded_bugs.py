@@ -21,7 +21,7 @@ from controller.core.steps import (
 )
 from controller.core.targets import facts
 from controller.core.world import BootFileState, Desired, DhcpState, Observed, Target, TargetState
-from controller.ports import LioState, TftpState
+from controller.ports.host import LioState, TftpState
 from controller.shell.observe import Host
 from controller.shell.reconcile import Reconciler
 from manifests.types import Iqn

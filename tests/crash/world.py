@@ -20,7 +20,7 @@ from controller.core.names import OverlayName, Site
 from controller.core.plan import plan
 from controller.core.steps import Plan
 from controller.core.world import Desired, Observed
-from controller.ports import Lease, StatusWrite, Store
+from controller.ports.store import Lease, StatusWrite, Store
 from controller.shell.observe import Host
 from controller.shell.reconcile import Reconciler, Report
 from manifests.kinds import Object

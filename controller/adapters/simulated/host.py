@@ -5,7 +5,7 @@ from controller.adapters.simulated.configfs import FakeConfigFs
 from controller.adapters.simulated.pool import MemoryPool
 from controller.adapters.simulated.services import MemoryDhcp, MemoryTftp
 from controller.core.names import Site
-from controller.ports import Dhcp, Lio, Pool, Tftp
+from controller.ports.host import Dhcp, Lio, Pool, Tftp
 
 _PROGRAMS = {"undionly.kpxe": b"simulated", "ipxe.efi": b"simulated"}
 

@@ -11,7 +11,7 @@ from controller.core import names
 from controller.core.names import OverlayName
 from controller.core.steps import CreateOverlay, DeleteOverlay, ImportImage
 from controller.core.world import Golden, ImageFile, OverlayFile, PoolState, SourceFile, Stamp
-from controller.ports import EffectFailed, EffectRefused, PoolView
+from controller.ports.host import EffectFailed, EffectRefused, PoolView
 
 
 @dataclass

@@ -15,7 +15,7 @@ from controller.core.names import Site
 from controller.core.render import dhcpd, ipxe
 from controller.core.steps import DeleteBootFile, LoadDhcp, WriteBootFile
 from controller.core.world import BootFileState, DhcpConfig, DhcpState
-from controller.ports import EffectFailed, EffectRefused, TftpState
+from controller.ports.host import EffectFailed, EffectRefused, TftpState
 
 When = Literal["before", "during", "after"]
 Hook = Callable[[When, str, object], None]

@@ -5,7 +5,7 @@ from datetime import UTC, timedelta
 import pytest
 
 from controller.adapters.clock import SystemClock
-from controller.ports import Clock
+from controller.ports.clock import Clock
 
 
 @pytest.mark.anyio

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from controller.adapters.database import Database, parse
 from controller.adapters.store import SqlStore
-from controller.ports import StoreError
+from controller.ports.store import StoreError
 from tests.contracts.stores import API, NOW, machine
 from tests.servers import Postgres, free_port
 

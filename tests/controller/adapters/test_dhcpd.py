@@ -17,7 +17,7 @@ from controller.adapters.dhcpd_trial import Trial, Verdict
 from controller.core.names import Site, dhcp_host
 from controller.core.render import dhcpd
 from controller.core.world import DhcpConfig
-from controller.ports import EffectFailed, EffectRefused
+from controller.ports.host import EffectFailed, EffectRefused
 from manifests.types import Ipv4
 from tests.contracts.dhcp_rigs import SITE, IscRig
 from tests.contracts.test_dhcp import MAIN, at_goal, config, host, load, look, mac

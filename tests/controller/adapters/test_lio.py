@@ -15,7 +15,7 @@ from controller.adapters.workers import Workers
 from controller.core import targets
 from controller.core.steps import PublishTarget, WithdrawTarget
 from controller.core.world import Login
-from controller.ports import EffectFailed, EffectRefused
+from controller.ports.host import EffectFailed, EffectRefused
 from tests.contracts.lio_bench import SITE, Bench, bench_on
 
 pytestmark = pytest.mark.anyio

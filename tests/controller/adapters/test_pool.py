@@ -15,7 +15,7 @@ from controller.adapters import pool_copy, pool_source
 from controller.adapters.pool import PoolDir
 from controller.core.steps import CreateOverlay, DeleteOverlay, ImportImage
 from controller.core.world import Golden
-from controller.ports import EffectFailed, EffectRefused
+from controller.ports.host import EffectFailed, EffectRefused
 from tests.contracts.pool_bench import disk, mounted, overlay_name, why_no_mount
 
 pytestmark = pytest.mark.anyio

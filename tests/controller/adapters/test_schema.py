@@ -13,7 +13,7 @@ from controller.adapters import migrate, schema
 from controller.adapters.database import Database
 from controller.adapters.store import SqlStore
 from controller.adapters.tables import metadata
-from controller.ports import StoreError
+from controller.ports.store import StoreError
 from migrations import NEWEST
 from tests.contracts.stores import API, NOW, machine
 from tests.servers import Postgres

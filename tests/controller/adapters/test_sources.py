@@ -10,7 +10,7 @@ import pytest
 from controller.adapters.command import run
 from controller.adapters.folder import FolderSource
 from controller.adapters.git import GitAddress, GitSource, is_repository, masked
-from controller.ports import Source, SourceError
+from controller.ports.sources import Source, SourceError
 from manifests.load import MAX_FILE_BYTES
 
 IDENTITY = {

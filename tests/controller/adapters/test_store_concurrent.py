@@ -8,7 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from controller.adapters.store import SqlStore
-from controller.ports import Fenced, Lease, StatusWrite
+from controller.ports.store import Fenced, Lease, StatusWrite
 from tests.contracts.stores import API, NOW, event, later, machine
 
 pytestmark = pytest.mark.anyio

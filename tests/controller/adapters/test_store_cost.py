@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from controller.adapters.store import SqlStore
-from controller.ports import StatusWrite
+from controller.ports.store import StatusWrite
 from tests.contracts.stores import GIT, NOW, machine
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from controller.adapters.store import SqlStore
-from controller.ports import Claim, Store
+from controller.ports.store import Claim, Store
 from tests.contracts.stores import later
 from tests.fakes_store import MemoryStore
 

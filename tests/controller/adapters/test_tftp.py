@@ -12,7 +12,7 @@ from controller.adapters.tftp import TftpTree
 from controller.core.names import script
 from controller.core.render import ipxe
 from controller.core.steps import DeleteBootFile, WriteBootFile
-from controller.ports import EffectFailed, EffectRefused, TftpState
+from controller.ports.host import EffectFailed, EffectRefused, TftpState
 from tests.contracts.tftp_rigs import PROGRAMS, SITE
 
 PC07 = script("52-54-00-00-00-07")

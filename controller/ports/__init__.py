@@ -1,0 +1,1 @@
+"""What we ask of everything outside: Protocols, and the words they are asked in."""
