@@ -112,7 +112,7 @@ class _Check:
         """What only one machine may have: the first one keeps it, each later one is told who that is."""
         owners: dict[tuple[str, str], Machine] = {}
         for machine in self._machines:
-            for field, kind, value in _claimed(machine):
+            for field, kind, value in claimed(machine):
                 owner = owners.setdefault((kind, value), machine)
                 if owner is not machine:
                     yield self._problem(machine, field, f"{kind} {value} is that of {self._named(owner.key)} too")
@@ -162,7 +162,7 @@ class _Check:
                 yield self._problem(session, "machine", f"Machine/{spec.machine} runs {other} already: stop one of them")
 
 
-def _claimed(machine: Machine) -> Iterator[tuple[str, str, str]]:
+def claimed(machine: Machine) -> Iterator[tuple[str, str, str]]:
     """Field, what it is, value."""
     spec = machine.spec
     for card, mac in enumerate(spec.macs):
