@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from controller.ports.store import (
+    Admission,
     Applied,
     Claim,
     Conflict,
@@ -20,6 +21,7 @@ from controller.ports.store import (
     Gone,
     Lease,
     LogEntry,
+    News,
     NotFound,
     Revision,
     StatusWrite,
@@ -144,7 +146,10 @@ class MemoryStore:
         expect: Mapping[str, int] | None = None,
         dry_run: bool = False,
         force: bool = False,
+        admission: Admission | None = None,
     ) -> Applied:
+        if admission is not None:
+            admission.admit(self._news(admission.known))
         before = deepcopy(self.__dict__)
         try:
             applied = self._put(objects, manager, now, prune, expect or {}, force)
@@ -204,7 +209,16 @@ class MemoryStore:
             self._rows[key].deleted_at = now
             self._rows[key].version = self._entry(key, "MODIFIED")
 
-    async def mark_deleted(self, keys: Sequence[str], now: datetime, *, expect: Mapping[str, int] | None = None) -> Applied:
+    async def mark_deleted(
+        self,
+        keys: Sequence[str],
+        now: datetime,
+        *,
+        expect: Mapping[str, int] | None = None,
+        admission: Admission | None = None,
+    ) -> Applied:
+        if admission is not None:
+            admission.admit(self._news(admission.known))
         wanted = sorted(set(keys))
         fresh = [key for key in wanted if self._row(key).deleted_at is None]
         self._demand(expect or {})
@@ -241,6 +255,18 @@ class MemoryStore:
         if since > self._version or (since < self._version and (not found or found[0].resource_version != since + 1)):
             raise Gone(f"the change log does not hold what follows resourceVersion {since}: list again")
         return found
+
+    async def news(self, since: int) -> Sequence[News]:
+        return self._news(since)
+
+    def _news(self, since: int) -> Sequence[News]:
+        found = [entry for entry in self._log if entry.resource_version > since]
+        if since > self._version or len(found) != self._version - since:
+            raise Gone(f"the change log does not hold what follows resourceVersion {since}: list again")
+        return [News(entry, self._manifest(entry.key) if entry.key in self._rows else None) for entry in found]
+
+    async def pulse(self) -> int:
+        return self._version
 
     # what was observed
 

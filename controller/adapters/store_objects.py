@@ -27,13 +27,25 @@ from controller.adapters.store_rows import (
     replaced,
     stored,
 )
-from controller.adapters.tables import RESOURCE_VERSION, changes, counters, objects, orphans
-from controller.ports.store import Applied, Conflict, Gone, LogEntry, NotFound
+from controller.adapters.tables import RESOURCE_VERSION, changes, counters, objects, orphans, statuses
+from controller.ports.store import Admission, Applied, Conflict, Gone, LogEntry, News, NotFound
 from manifests.kinds import Object
 from manifests.meta import PRUNE, Metadata
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 _VERSION = select(counters.c.value).where(counters.c.name == RESOURCE_VERSION)
+_PULSE = f"SELECT value FROM counters WHERE name = '{RESOURCE_VERSION}'"  # noqa: S608 our own word
+_NEWS = (
+    select(
+        changes.c.resource_version.label("number"),
+        changes.c.key.label("changed"),
+        changes.c.type.label("change"),
+        *ROWS.selected_columns,
+    )
+    .select_from(changes.outerjoin(objects, objects.c.key == changes.c.key).outerjoin(statuses))
+    .where(changes.c.resource_version > bindparam("since"))
+    .order_by(changes.c.resource_version)
+)
 _DELETE = (
     update(objects)
     .where(objects.c.key == bindparam("row"))
@@ -86,10 +98,13 @@ class Objects:
         expect: Mapping[str, int] | None = None,
         dry_run: bool = False,
         force: bool = False,
+        admission: Admission | None = None,
     ) -> Applied:
         wanted = await declared(objects)
         async with self._db.write(dry_run=dry_run) as conn:
             version = await lock(conn, RESOURCE_VERSION)
+            if admission is not None:
+                admission.admit(await _news(conn, admission.known, version))
             rows = await stored(conn, wanted.keys() | (expect or {}).keys())
             demand(expect or {}, rows)
             fresh = list(created({key: one for key, one in wanted.items() if key not in rows}, manager, now))
@@ -102,10 +117,19 @@ class Objects:
             await _adopt(conn, [wanted[key] for key in (*added, *moved)])
         return Applied(added, moved, tuple(pruned), len(pairs) - len(changed), version)
 
-    async def mark_deleted(self, keys: Sequence[str], now: datetime, *, expect: Mapping[str, int] | None = None) -> Applied:
+    async def mark_deleted(
+        self,
+        keys: Sequence[str],
+        now: datetime,
+        *,
+        expect: Mapping[str, int] | None = None,
+        admission: Admission | None = None,
+    ) -> Applied:
         wanted = sorted(set(keys))
         async with self._db.write() as conn:
             version = await lock(conn, RESOURCE_VERSION)
+            if admission is not None:
+                admission.admit(await _news(conn, admission.known, version))
             rows = await stored(conn, {*wanted, *(expect or {})})
             missing = [key for key in wanted if key not in rows]
             if missing:
@@ -152,9 +176,15 @@ class Objects:
         async with self._db.read() as conn:
             version = int((await conn.execute(_VERSION)).scalar_one())
             rows = (await conn.execute(query)).all()
-        if since > version or (since < version and (not rows or rows[0][0] != since + 1)):
-            raise Gone(f"the change log does not hold what follows resourceVersion {since}: list again and go on from there")
+        _reaches(since, version, rows[0][0] if rows else None)
         return [LogEntry(*row) for row in rows]
+
+    async def news(self, since: int) -> Sequence[News]:
+        async with self._db.read() as conn:
+            return await _news(conn, since, int((await conn.execute(_VERSION)).scalar_one()))
+
+    async def pulse(self) -> int:
+        return await self._db.scalar(_PULSE)
 
     async def _write(
         self,
@@ -180,6 +210,25 @@ class Objects:
         await execute_many(conn, _DELETE, marks)
         await mark(self._db, conn, [key for key, _ in log])
         return await write_log(conn, version, log, self._changes_kept)
+
+
+async def _news(conn: AsyncConnection, since: int, version: int) -> Sequence[News]:
+    """Needs a transaction that sees one moment, or the counter's lock. Gone."""
+    if since == version:
+        return ()
+    rows = [row async for row in (await conn.stream(_NEWS, {"since": since})).mappings()]
+    _reaches(since, version, rows[0]["number"] if rows else None)
+    found: dict[str, Object] = {}
+    for row in rows:
+        if row["key"] is not None and row["key"] not in found:
+            found[row["key"]] = manifest(row)
+    return [News(LogEntry(row["number"], row["changed"], row["change"]), found.get(row["changed"])) for row in rows]
+
+
+def _reaches(since: int, version: int, first: int | None) -> None:
+    """Gone unless the log goes on right after ``since``."""
+    if since > version or (since < version and first != since + 1):
+        raise Gone(f"the change log does not hold what follows resourceVersion {since}: list again and go on from there")
 
 
 async def write_log(conn: AsyncConnection, version: int, log: Sequence[tuple[str, ChangeType]], kept: int) -> int:

@@ -102,6 +102,25 @@ class LogEntry:
     type: Literal["ADDED", "MODIFIED", "DELETED"]
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """One change, and the object as it stands now, which may be newer than the change; None once it is gone."""
+
+    entry: LogEntry
+    object: Object | None
+
+
+class Admission(Protocol):
+    """What a write must pass, asked where nobody else can write in between."""
+
+    @property
+    def known(self) -> int:
+        """The resourceVersion up to which it knows all objects."""
+
+    def admit(self, news: Sequence[News]) -> None:
+        """``news`` is all that was committed since ``known``. Whatever it raises, nothing is written."""
+
+
 class Store(Protocol):
     """Objects and their status, the dirty set, events, revisions, leases. Every method is one transaction.
 
@@ -133,6 +152,7 @@ class Store(Protocol):
         expect: Mapping[str, int] | None = None,
         dry_run: bool = False,
         force: bool = False,
+        admission: Admission | None = None,
     ) -> Applied:
         """Create or replace these specs as one transaction, marking what changed dirty. An unchanged spec writes nothing.
 
@@ -140,11 +160,19 @@ class Store(Protocol):
         ``ggnet/prune: disabled``). ``expect`` holds resourceVersions that must still stand, 0 for "does not exist":
         Conflict. An object of a ``git:`` manager is taken over by an ``api:`` manager only with ``force``: Conflict.
         An object that is marked deleted is wanted again: the same uid, a new generation, no ``deletedAt``; whoever
-        put it owns it. A Session that is put makes its machine no orphan.
+        put it owns it. A Session that is put makes its machine no orphan. Gone when the log does not reach back to what
+        ``admission`` knows.
         """
 
-    async def mark_deleted(self, keys: Sequence[str], now: datetime, *, expect: Mapping[str, int] | None = None) -> Applied:
-        """Sets ``deletedAt``; the controller withdraws what is served, then calls ``remove``. NotFound, Conflict."""
+    async def mark_deleted(
+        self,
+        keys: Sequence[str],
+        now: datetime,
+        *,
+        expect: Mapping[str, int] | None = None,
+        admission: Admission | None = None,
+    ) -> Applied:
+        """Sets ``deletedAt``; the controller withdraws what is served, then calls ``remove``. NotFound, Conflict, Gone."""
 
     async def remove(self, key: str, uid: str, *, orphan: str | None = None) -> None:
         """The row goes, once nothing outside is left; ``orphan`` names the machine whose disk was left in place.
@@ -163,6 +191,12 @@ class Store(Protocol):
 
     async def changes(self, since: int, limit: int = 500) -> Sequence[LogEntry]:
         """What was committed after that resourceVersion, in order, no number left out. Gone."""
+
+    async def news(self, since: int) -> Sequence[News]:
+        """All of ``changes`` with the objects, from one moment: with them a copy is exact as of the last one. Gone."""
+
+    async def pulse(self) -> int:
+        """The newest resourceVersion, quickly: what is asked before anything is answered from a copy."""
 
     # what was observed
     async def report(

@@ -65,10 +65,10 @@ valid = st.builds(lambda found, base: _valid({**found, **base}), sets, _base)
 @settings(max_examples=500)
 @given(valid, sets, st.sets(st.sampled_from(_TARGETS), max_size=3))
 def test_the_neighbours_say_what_the_whole_set_says(
-    standing: dict[str, Object], put: dict[str, Object], out: set[int]
+    standing: dict[str, Object], put: dict[str, Object], out: set[str]
 ) -> None:
-    gone = dict.fromkeys(out & standing.keys())
-    changed: dict[str, Object | None] = {**gone, **dict(list(put.items())[:3])}
+    changed: dict[str, Object | None] = dict.fromkeys(sorted(out & standing.keys()))
+    changed |= dict(list(put.items())[:3])
     assume(changed)
     around = Neighbours(standing.values()).around(changed, standing)
     assert check(around) == check(_whole(standing, changed))
