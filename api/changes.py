@@ -37,17 +37,17 @@ async def apply(
 @router.post("/plan", summary="What would be done, with these manifests over the stored ones", openapi_extra=_MANIFESTS)
 async def plan(request: Request, door: DoorOf) -> dict[str, Any]:
     loaded = await bodies.manifests(request)
-    stored, _ = await door.store.list()
-    standing = {item.key: item for item in stored}
+    await door.mirror.fresh()
+    standing = dict(door.mirror.objects)
     overlaid = {**standing, **{item.key: _as_stored(item, standing.get(item.key)) for item in loaded.objects}}
-    writes.whole(writes.living(overlaid.values()))
+    writes.whole(writes.living(overlaid.values()).values())
     return await _decided(door, overlaid)
 
 
 @router.get("/drift", summary="What differs now between what is wanted and what is there, and what did lately")
 async def drift(door: DoorOf) -> dict[str, Any]:
-    stored, _ = await door.store.list()
-    found = await _decided(door, {item.key: item for item in stored})
+    await door.mirror.fresh()
+    found = await _decided(door, dict(door.mirror.objects))
     events = [event for event in await door.store.events(None, 1000) if event.reason == DRIFTED]
     return {**found, "events": [event_wire(event) for event in events]}
 

@@ -5,13 +5,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated
 
-import anyio
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.live.feed import Feed
+from api.live.liveness import Liveness
+from api.live.mirror import Mirror
+from api.live.reads import Reads
 from api.metrics import Metrics
 from api.problems import Unauthorised
 from controller.ports.clock import Clock
+from controller.ports.hints import Hints
 from controller.ports.store import Store
 from controller.settings import Settings
 
@@ -21,16 +25,26 @@ _bearer = HTTPBearer(auto_error=False, description="The content of `admin.token`
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """All that the routes share. ``writing`` keeps two writes of this process from each passing the check of the whole
-    set that both together fail; ``stopping`` ends the streams that would never end by themselves."""
+    """All that the routes share."""
 
     store: Store
     clock: Clock
     settings: Settings
     token: str
+    hints: Hints
     metrics: Metrics = field(default_factory=Metrics)
-    writing: anyio.Lock = field(default_factory=anyio.Lock)
-    stopping: anyio.Event = field(default_factory=anyio.Event)
+    mirror: Mirror = field(init=False)
+    liveness: Liveness = field(init=False)
+    reads: Reads = field(init=False)
+    feed: Feed = field(init=False)
+
+    def __post_init__(self) -> None:
+        mirror = Mirror(self.store, self.clock, self.hints)
+        liveness = Liveness(mirror, self.store, self.clock, self.settings.server)
+        made = {"mirror": mirror, "liveness": liveness}
+        made |= {"reads": Reads(mirror, liveness), "feed": Feed(self.store, mirror, liveness)}
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
 
 
 class Role(StrEnum):

@@ -29,8 +29,10 @@ async def readyz(door: DoorOf) -> JSONResponse:
 
 @router.get("/metrics", summary="For Prometheus")
 async def metrics(door: DoorOf) -> Response:
-    objects, _ = await door.store.list()
-    return Response(door.metrics.text(list(objects)), media_type="text/plain; version=0.0.4; charset=utf-8")
+    await door.mirror.fresh()
+    return Response(
+        door.metrics.text(list(door.mirror.objects.values())), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )
 
 
 async def _checks(door: Door) -> dict[str, dict[str, Any]]:

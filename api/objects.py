@@ -6,16 +6,18 @@ The routes are made once for each kind, so that the OpenAPI document says what a
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 
-from api import bodies, liveness, pages, writes
+from api import bodies, pages, writes
 from api.deps import Asking, Door, DoorOf, Principal
+from api.live import reads
+from api.live.reads import STALE
 from api.problems import Exists, Malformed
 from controller.core.why import why
 from controller.ports.store import Conflict, NotFound
 from manifests.kinds import KINDS, PLURALS, Object
 from manifests.meta import PAUSED
-from manifests.types import Name, shown
+from manifests.types import shown
 
 Force = Annotated[bool, Query(description="also when a git source manages the object, or its PC is running")]
 DryRun = Annotated[bool, Query(alias="dryRun", description="check everything, write nothing")]
@@ -24,15 +26,16 @@ IfMatch = Annotated[str | None, Header(description="the ETag that was read: if t
 
 async def find(door: Door, kind: str, name: str) -> Object:
     """NotFound, whatever the name holds."""
-    try:
-        return await door.store.get(f"{kind}/{Name.parse(name)}")
-    except (NotFound, ValueError):
-        raise NotFound(f"There is no {kind}/{shown(name)[1:-1]}.") from None
+    await door.mirror.fresh()
+    item = door.mirror.objects.get(f"{kind}/{name}")
+    if item is None:
+        raise NotFound(f"There is no {kind}/{shown(name)[1:-1]}.")
+    return item
 
 
-async def answer(door: Door, item: Object, status: int = 200) -> JSONResponse:
-    (seen,) = await liveness.shown(door.store, [item], door.settings.server, door.clock.now())
-    return JSONResponse(seen.wire(), status, headers={"ETag": f'"{item.metadata.resource_version}"'})
+async def answer(door: Door, item: Object, status: int = 200) -> Response:
+    headers = {"ETag": f'"{item.metadata.resource_version}"', **(STALE if door.mirror.lost else {})}
+    return reads.answer(await door.reads.one(item), status, headers)
 
 
 def expected(item: Object | None, if_match: str | None, body_version: int | None = None) -> dict[str, int]:
@@ -62,20 +65,18 @@ def router(plural: str) -> APIRouter:
     gives: dict[int | str, dict[str, Any]] = {200: {"model": model}}
 
     @routes.get("", summary=f"List {plural}", responses={200: {"model": pages.page_of(model)}})
-    async def list_all(door: DoorOf, asked: Annotated[pages.Asked, Query()]) -> JSONResponse:
-        return JSONResponse(await pages.page(door, kind, asked))
+    async def list_all(door: DoorOf, asked: Annotated[pages.Asked, Query()]) -> Response:
+        return await pages.page(door, kind, asked, lambda item: True)
 
     @routes.post("", summary=f"Create one {kind}", status_code=201, openapi_extra=takes, responses={201: {"model": model}})
-    async def create(request: Request, door: DoorOf, who: Asking, dry_run: DryRun = False) -> JSONResponse:
+    async def create(request: Request, door: DoorOf, who: Asking, dry_run: DryRun = False) -> Response:
         item, _ = await bodies.manifest(request, kind, None)
-        try:
-            await door.store.get(item.key)
-        except NotFound:
-            return await _put(door, who, writes.Wish([item], {item.key: 0}, dry_run=dry_run), 201)
-        raise Exists(f"{item.key} exists already: PUT replaces it, or choose another name.")
+        if await _maybe(door, item.key) is not None:
+            raise Exists(f"{item.key} exists already: PUT replaces it, or choose another name.")
+        return await _put(door, who, writes.Wish([item], {item.key: 0}, dry_run=dry_run), 201)
 
     @routes.get("/{name}", summary=f"Read one {kind}", responses=gives)
-    async def read(name: str, door: DoorOf) -> JSONResponse:
+    async def read(name: str, door: DoorOf) -> Response:
         return await answer(door, await find(door, kind, name))
 
     @routes.put("/{name}", summary=f"Create or replace one {kind}", openapi_extra=takes, responses=gives)
@@ -87,7 +88,7 @@ def router(plural: str) -> APIRouter:
         force: Force = False,
         dry_run: DryRun = False,
         if_match: IfMatch = None,
-    ) -> JSONResponse:
+    ) -> Response:
         item, version = await bodies.manifest(request, kind, name)
         before = await _maybe(door, item.key)
         wish = writes.Wish([item], expected(before, if_match, version), force, dry_run)
@@ -102,7 +103,7 @@ def router(plural: str) -> APIRouter:
         force: Force = False,
         dry_run: DryRun = False,
         if_match: IfMatch = None,
-    ) -> JSONResponse:
+    ) -> Response:
         change = bodies.parse_json(await bodies.raw(request))
         before = await find(door, kind, name)
         item, _ = bodies.patched(before, change)
@@ -110,42 +111,39 @@ def router(plural: str) -> APIRouter:
         return await _put(door, who, writes.Wish([item], expect, force, dry_run), 200)
 
     @routes.delete("/{name}", summary=f"Delete one {kind}", status_code=202, responses={202: {"model": model}})
-    async def delete(name: str, door: DoorOf, force: Force = False, if_match: IfMatch = None) -> JSONResponse:
+    async def delete(name: str, door: DoorOf, force: Force = False, if_match: IfMatch = None) -> Response:
         item = await find(door, kind, name)
         await writes.delete(door, item.key, expected(item, if_match), force=force)
         return await answer(door, await _maybe(door, item.key) or item, 202)
 
     @routes.post("/{name}/suspend", summary=f"Leave one {kind} alone", responses=gives)
-    async def suspend(name: str, door: DoorOf) -> JSONResponse:
+    async def suspend(name: str, door: DoorOf) -> Response:
         return await _annotate(door, await find(door, kind, name), "true")
 
     @routes.post("/{name}/resume", summary=f"Look after one {kind} again", responses=gives)
-    async def resume(name: str, door: DoorOf) -> JSONResponse:
+    async def resume(name: str, door: DoorOf) -> Response:
         return await _annotate(door, await find(door, kind, name), None)
 
     @routes.get("/{name}/why", summary=f"The first thing in the way of one {kind}")
     async def explain(name: str, door: DoorOf) -> dict[str, str]:
         item = await find(door, kind, name)
-        stored, _ = await door.store.list()
-        shown = await liveness.shown(door.store, stored, door.settings.server, door.clock.now())
-        return {"object": item.key, "why": why(item.key, {one.key: one for one in shown})}
+        seen = await door.liveness.shown(list(door.mirror.objects.values()))
+        return {"object": item.key, "why": why(item.key, {one.key: one for one in seen})}
 
     return routes
 
 
-async def _put(door: Door, who: Principal, wish: writes.Wish, status: int) -> JSONResponse:
+async def _put(door: Door, who: Principal, wish: writes.Wish, status: int) -> Response:
     await writes.put(door, who, wish)
     item = wish.objects[0]
-    return await answer(door, item if wish.dry_run else await door.store.get(item.key), status)
+    return await answer(door, item if wish.dry_run else await find(door, item.kind, item.name), status)
 
 
-async def _annotate(door: Door, item: Object, paused: str | None) -> JSONResponse:
+async def _annotate(door: Door, item: Object, paused: str | None) -> Response:
     await door.store.annotate(item.key, {PAUSED: paused})
-    return await answer(door, await door.store.get(item.key))
+    return await answer(door, await find(door, item.kind, item.name))
 
 
 async def _maybe(door: Door, key: str) -> Object | None:
-    try:
-        return await door.store.get(key)
-    except NotFound:
-        return None
+    await door.mirror.fresh()
+    return door.mirror.objects.get(key)

@@ -60,8 +60,9 @@ async def serve(app: FastAPI, sock: socket.socket) -> None:
             group.cancel_scope.cancel()
 
         group.start_soon(run)
+        group.start_soon(app.state.door.mirror.follow)
         try:
             await anyio.sleep_forever()
         finally:
-            app.state.door.stopping.set()
+            app.state.door.feed.close()
             server.should_exit = True

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from pydantic import Field, ValidationError
 
 from api import bodies, writes
@@ -35,7 +35,7 @@ _START = {
 
 
 @router.post("/sessions/{name}/start", summary="Start a machine", responses={200: {"model": Session}}, openapi_extra=_START)
-async def start(name: str, request: Request, door: DoorOf, who: Asking, force: Force = False) -> JSONResponse:
+async def start(name: str, request: Request, door: DoorOf, who: Asking, force: Force = False) -> Response:
     wanted = _wanted(await bodies.raw(request))
     before = await _maybe(door, name)
     if before is None:
@@ -50,7 +50,7 @@ async def start(name: str, request: Request, door: DoorOf, who: Asking, force: F
 @router.post(
     "/sessions/{name}/stop", summary="Stop a machine; with force even while its PC runs", responses={200: {"model": Session}}
 )
-async def stop(name: str, door: DoorOf, who: Asking, force: Force = False) -> JSONResponse:
+async def stop(name: str, door: DoorOf, who: Asking, force: Force = False) -> Response:
     """Without ``force`` a running PC keeps its disk until it is shut down."""
     before = await _maybe(door, name)
     if before is None:
@@ -62,10 +62,10 @@ async def stop(name: str, door: DoorOf, who: Asking, force: Force = False) -> JS
     return await _write(door, who, Session(metadata=metadata, spec=spec), before, force)
 
 
-async def _write(door: Door, who: Asking, item: Session, before: Session | None, force: bool) -> JSONResponse:
+async def _write(door: Door, who: Asking, item: Session, before: Session | None, force: bool) -> Response:
     version = before.metadata.resource_version if before else 0
     await writes.put(door, who, writes.Wish([item], {item.key: version or 0}, force))
-    return await answer(door, await door.store.get(item.key))
+    return await answer(door, await find(door, item.kind, item.name))
 
 
 async def _maybe(door: Door, name: str) -> Session | None:

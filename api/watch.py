@@ -1,27 +1,26 @@
-"""The change log as server-sent events: every change once and in order; ``Last-Event-ID`` goes on where a client stopped.
+"""The change log as server-sent events: every change once and in order; ``Last-Event-ID`` goes on where a client stopped."""
 
-The log is asked, never a wake-up: a lost hint costs a watcher half a second, never a change.
-"""
-
-import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
-from api import liveness, selectors
+from api import selectors
 from api.deps import Door, DoorOf
+from api.live.feed import Slow, Told, Wanted
 from api.problems import Malformed
-from controller.ports.store import Gone, LogEntry, NotFound, StoreError
-from manifests.kinds import PLURALS
+from controller.ports.store import Gone, StoreError
+from manifests.kinds import PLURALS, Object
 
-POLL = 0.5
 HEARTBEAT = 15.0
 router = APIRouter(tags=["watch"])
 
 Since = Annotated[int | None, Query(ge=0, lt=1 << 63, description="a resourceVersion; absent: from now on")]
 Kinds = Annotated[str, Query(max_length=64, description="plurals, separated by commas; absent: all")]
+LabelSelector = Annotated[
+    str, Query(alias="labelSelector", max_length=4096, description="what enters it is ADDED, what leaves it DELETED")
+]
 
 
 @router.get(
@@ -34,17 +33,23 @@ async def watch(
     door: DoorOf,
     since: Since = None,
     kinds: Kinds = "",
-    label_selector: Annotated[
-        str, Query(alias="labelSelector", max_length=4096, description="DELETED comes whatever it says")
-    ] = "",
+    label_selector: LabelSelector = "",
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
-    wanted = frozenset(_kind(plural) for plural in kinds.split(",") if plural)
-    start = _start(last_event_id, since)
-    if start is None:
-        _, start = await door.store.list("Network")
-    await door.store.changes(start, 1)  # what cannot be answered is said now, with a status code
-    return StreamingResponse(_stream(door, start, wanted, selectors.parse(label_selector)), media_type="text/event-stream")
+    wants = wanted(kinds, label_selector)
+    start = await door.feed.start(_start(last_event_id, since))  # what cannot be answered is said now, with a status code
+    return StreamingResponse(_stream(door, start, wants), media_type="text/event-stream")
+
+
+def wanted(kinds: str, label_selector: str) -> Wanted:
+    """Malformed."""
+    chosen = frozenset(_kind(plural) for plural in kinds.split(",") if plural)
+    matches = selectors.parse(label_selector)
+
+    def wants(key: str, item: Object | None) -> bool:
+        return (not chosen or key.partition("/")[0] in chosen) and (item is None or matches(item.metadata.labels))
+
+    return wants
 
 
 def _start(last_event_id: str | None, since: int | None) -> int | None:
@@ -61,45 +66,17 @@ def _kind(plural: str) -> str:
     return PLURALS[plural]
 
 
-async def _stream(door: Door, since: int, kinds: frozenset[str], matches: selectors.Matches) -> AsyncIterator[str]:
-    quiet = 0.0
+async def _stream(door: Door, since: int, wants: Wanted) -> AsyncIterator[str]:
     yield ": watching\n\n"
-    while not door.stopping.is_set():
-        try:
-            entries = await door.store.changes(since)
-        except (Gone, StoreError):
-            return  # the client comes back with the id that it has, and is then told what is wrong
-        for entry in entries:
-            since = entry.resource_version
-            if kinds and entry.key.partition("/")[0] not in kinds:
-                continue
-            item = await _item(door, entry)
-            if entry.type == "DELETED" or matches(item["metadata"].get("labels", {})):
-                yield _event(entry, item)
-                quiet = 0.0
-        if entries:
-            continue
-        if quiet >= HEARTBEAT:
-            yield ": still here\n\n"
-            quiet = 0.0
-        await door.clock.sleep(POLL)
-        quiet += POLL
+    try:
+        async for told in door.feed.listen(since, wants, HEARTBEAT):
+            yield _event(told) if told else ": still here\n\n"
+    except Slow as error:
+        yield f"event: SLOW\ndata: {error}\n\n"
+    except (Gone, StoreError):
+        return  # the client comes back with the id that it has, and is then told what is wrong
 
 
-async def _item(door: Door, entry: LogEntry) -> dict[str, Any]:
-    """The object is the newest there is, which may be newer than the entry; a later entry then says so again."""
-    kind, _, name = entry.key.partition("/")
-    item: dict[str, Any] = {"apiVersion": "ggnet/v1", "kind": kind, "metadata": {"name": name}}
-    if entry.type != "DELETED":
-        try:
-            found = await door.store.get(entry.key)
-            (seen,) = await liveness.shown(door.store, [found], door.settings.server, door.clock.now())
-            item = seen.wire()
-        except NotFound:
-            pass  # its DELETED is further down the log
-    return item
-
-
-def _event(entry: LogEntry, item: dict[str, Any]) -> str:
-    data = json.dumps({"type": entry.type, "resourceVersion": entry.resource_version, "object": item})
-    return f"id: {entry.resource_version}\nevent: {entry.type}\ndata: {data}\n\n"
+def _event(told: Told) -> str:
+    """WHATWG HTML, 9.2."""
+    return f"id: {told.version}\nevent: {told.type}\ndata: {told.text}\n\n"

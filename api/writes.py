@@ -1,20 +1,32 @@
 """The one way in for specs: what would stand afterwards is valid as a whole, or nothing is written.
 
+A write is judged inside its own transaction, where nobody can write in between, by this process's copy of the objects:
+it takes in what others have committed meanwhile, and checks the change among its neighbours only.
+
 Who may write what: an object that a git source manages is changed there, unless the writer forces it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import anyio
 
 from api.deps import Door, Principal
+from api.live.mirror import Mirror
 from api.problems import Guarded, Managed
-from controller.ports.store import Applied, NotFound
+from controller.ports.store import Applied, Gone, News, NotFound
 from manifests.kinds import Object
 from manifests.load import Invalid
 from manifests.meta import DISRUPTION
 from manifests.references import check
 from manifests.session import Session
+
+T = TypeVar("T")
+_MANY = 200
+
+Rule = Callable[[Mapping[str, Object]], None]
+"""What the objects that stand must allow, or it raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,36 +39,81 @@ class Wish:
     dry_run: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Answers ``Admission``: ``changed`` is how the objects would stand, None for one that would go."""
+
+    mirror: Mirror
+    changed: Mapping[str, Object | None]
+    rules: Sequence[Rule] = ()
+
+    @property
+    def known(self) -> int:
+        return self.mirror.known
+
+    async def admit(self, news: Sequence[News]) -> None:
+        """Invalid, and what the rules raise."""
+        await self.mirror.admit(news)
+        for rule in self.rules:
+            rule(self.mirror.objects)
+        around = self.mirror.neighbours.around(self.changed, self.mirror.objects)
+        if len(around) > _MANY:
+            await anyio.to_thread.run_sync(whole, around)
+        else:
+            whole(around)
+
+
 async def put(door: Door, who: Principal, wish: Wish) -> Applied:
     """Invalid, Managed, Conflict."""
-    async with door.writing:
-        stored, _ = await door.store.list()
-        standing = {item.key: item for item in stored}
-        if not wish.force:
-            unmanaged([standing[item.key] for item in wish.objects if item.key in standing])
-        whole({**living(stored), **{item.key: item for item in wish.objects}})
-        now = door.clock.now()
-        return await door.store.put(
-            wish.objects, who.manager, now, expect=wish.expect, dry_run=wish.dry_run, force=wish.force
-        )
+    keys = [item.key for item in wish.objects]
+
+    def ours(standing: Mapping[str, Object]) -> None:
+        unmanaged([standing[key] for key in keys if key in standing])
+
+    judge = _Judge(door.mirror, {item.key: item for item in wish.objects}, () if wish.force else (ours,))
+    return await _judged(
+        door,
+        lambda: door.store.put(
+            wish.objects,
+            who.manager,
+            door.clock.now(),
+            expect=wish.expect,
+            dry_run=wish.dry_run,
+            force=wish.force,
+            admission=judge,
+        ),
+    )
 
 
 async def delete(door: Door, key: str, expect: Mapping[str, int], *, force: bool = False) -> Applied:
     """NotFound, Invalid (something still refers to it), Managed, Guarded, Conflict."""
-    async with door.writing:
-        stored, _ = await door.store.list()
-        left = living(stored)
-        item = left.pop(key, None)
-        if item is None:
+
+    def there(standing: Mapping[str, Object]) -> None:
+        item = standing.get(key)
+        if item is None or item.metadata.deleted_at is not None:
             raise NotFound(f"There is no {key}.")
         if not force:
             unmanaged([item])
-            idle(item, stored)
-        whole(left)
-        if force:
-            await door.store.annotate(key, {DISRUPTION: "allowed"})
-            expect = {}
-        return await door.store.mark_deleted([key], door.clock.now(), expect=expect)
+            idle(item, standing.values())
+
+    judge = _Judge(door.mirror, {key: None}, (there,))
+    if force:
+        await door.mirror.fresh()
+        await judge.admit(())
+        await door.store.annotate(key, {DISRUPTION: "allowed"})
+        expect = {}
+    return await _judged(door, lambda: door.store.mark_deleted([key], door.clock.now(), expect=expect, admission=judge))
+
+
+async def _judged(door: Door, write: Callable[[], Awaitable[T]]) -> T:
+    """What was written is in the copy when this returns. Once more where the copy had fallen too far behind to judge."""
+    try:
+        return await write()
+    except Gone:
+        await door.mirror.fresh()
+        return await write()
+    finally:
+        await door.mirror.fresh()
 
 
 def living(objects: Iterable[Object]) -> dict[str, Object]:
@@ -64,9 +121,9 @@ def living(objects: Iterable[Object]) -> dict[str, Object]:
     return {item.key: item for item in objects if item.metadata.deleted_at is None}
 
 
-def whole(objects: Mapping[str, Object]) -> None:
+def whole(objects: Iterable[Object]) -> None:
     """Invalid."""
-    if problems := check(objects.values()):
+    if problems := check(objects):
         raise Invalid(problems)
 
 

@@ -20,6 +20,7 @@ from controller.adapters.configfs import KernelConfigFs
 from controller.adapters.dhcpd import IscDhcpd
 from controller.adapters.folder import FolderSource
 from controller.adapters.git import GitAddress, GitSource, is_repository
+from controller.adapters.hints import open_hints
 from controller.adapters.hostwatch import HostWatch
 from controller.adapters.lio import KernelLio
 from controller.adapters.notify import Systemd
@@ -30,6 +31,7 @@ from controller.adapters.store import SqlStore
 from controller.adapters.tftp import TftpTree
 from controller.core.names import controller_lease
 from controller.ports.clock import Clock
+from controller.ports.hints import Hints
 from controller.ports.sources import Source
 from controller.ports.store import Store
 from controller.settings import Settings
@@ -62,20 +64,25 @@ def doctor(settings: Settings) -> Sequence[Finding]:
 
 
 @asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[Store]:
-    """The configured store, or the embedded one, whose schema is brought up to date by itself. StoreError."""
+async def open_store(settings: Settings) -> AsyncIterator[tuple[Store, Hints]]:
+    """The configured store, or the embedded one, whose schema is brought up to date by itself; and the wake-ups that go
+    with it. StoreError."""
     embedded = settings.database_url is None
     if embedded:
         _prepare(settings)
+    hints = await open_hints(settings.redis_url, clock())
     try:
-        store = await SqlStore.open(settings.database)
+        store = await SqlStore.open(settings.database, hints.tell)
     except SchemaDiffers:
         if not embedded:
             raise
         await _upgrade(settings)
-        store = await SqlStore.open(settings.database)
+        store = await SqlStore.open(settings.database, hints.tell)
     try:
-        yield store
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hints.run)
+            yield store, hints
+            tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
             await store.close()
@@ -89,20 +96,22 @@ async def _upgrade(settings: Settings) -> None:
 
 async def run_controller(settings: Settings, simulate: bool) -> None:
     """This boot server's controller, until cancelled. Fenced, AlreadyRunning, StoreError."""
-    async with open_store(settings) as store:
-        await _control(settings, store, simulate, lambda: None)
+    async with open_store(settings) as (store, hints):
+        await _control(settings, store, hints, simulate, lambda: None)
 
 
-async def run_all(settings: Settings, simulate: bool, door: Callable[[Store, Clock], Coroutine[None, None, None]]) -> None:
+async def run_all(
+    settings: Settings, simulate: bool, door: Callable[[Store, Hints, Clock], Coroutine[None, None, None]]
+) -> None:
     """Controller and doors in one process on one store, until cancelled.
 
     The doors open once the lease has been asked for, so that they never take what a dead process saw for news.
     """
-    async with open_store(settings) as store, anyio.create_task_group() as tasks:
-        await _control(settings, store, simulate, lambda: tasks.start_soon(door, store, clock()))
+    async with open_store(settings) as (store, hints), anyio.create_task_group() as tasks:
+        await _control(settings, store, hints, simulate, lambda: tasks.start_soon(door, store, hints, clock()))
 
 
-async def _control(settings: Settings, store: Store, simulate: bool, asked: Callable[[], object]) -> None:
+async def _control(settings: Settings, store: Store, hints: Hints, simulate: bool, asked: Callable[[], object]) -> None:
     with _alone(settings):
         ours = clock()
         holder = f"{socket.gethostname()}:{settings.state_dir.resolve()}"
@@ -122,6 +131,7 @@ async def _control(settings: Settings, store: Store, simulate: bool, asked: Call
             ready=systemd.ready,
             alive=systemd.alive,
         )
+        hints.heard(daemon.wake)
         log.info("controller leads", server=settings.server, epoch=lease.epoch, simulated=simulate)
         try:
             await daemon.run()

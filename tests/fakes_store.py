@@ -149,7 +149,7 @@ class MemoryStore:
         admission: Admission | None = None,
     ) -> Applied:
         if admission is not None:
-            admission.admit(self._news(admission.known))
+            await admission.admit(self._news(admission.known))
         before = deepcopy(self.__dict__)
         try:
             applied = self._put(objects, manager, now, prune, expect or {}, force)
@@ -218,7 +218,7 @@ class MemoryStore:
         admission: Admission | None = None,
     ) -> Applied:
         if admission is not None:
-            admission.admit(self._news(admission.known))
+            await admission.admit(self._news(admission.known))
         wanted = sorted(set(keys))
         fresh = [key for key in wanted if self._row(key).deleted_at is None]
         self._demand(expect or {})

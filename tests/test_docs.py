@@ -24,7 +24,7 @@ WORD = re.compile(r"(?:[A-Z][a-z]+)+", re.ASCII).fullmatch
 
 # Constants in the rooms of the verdicts that are no reasons: statuses, condition types, phases that only a phase is.
 NO_REASONS = {"True", "False", "Unknown", "Ready", "Held", "Pending", "Failed"}
-VERDICTS = ("controller/core/verdicts.py", "controller/core/status.py", "controller/core/choice.py", "api/liveness.py")
+VERDICTS = ("controller/core/verdicts.py", "controller/core/status.py", "controller/core/choice.py", "api/live/liveness.py")
 BEARERS = {"EffectRefused": 0, "EffectFailed": 0, "SourceProblem": 0, "Missing": 0, "Event": 2}
 
 

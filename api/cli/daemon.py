@@ -15,6 +15,7 @@ from api.cli.failure import CHANGES, ERROR, Failure
 
 if TYPE_CHECKING:
     from controller.ports.clock import Clock
+    from controller.ports.hints import Hints
     from controller.ports.store import Store
     from controller.settings import Settings
 
@@ -36,8 +37,8 @@ def up(simulate: Simulate = False) -> None:
     settings = _settings()
     sock, token = _open(settings)
 
-    async def door(store: "Store", clock: "Clock") -> None:
-        await _serve(settings, store, clock, token, sock)
+    async def door(store: "Store", hints: "Hints", clock: "Clock") -> None:
+        await _serve(settings, store, hints, clock, token, sock)
 
     _run(lambda: bootstrap.run_all(settings, simulate, door))
 
@@ -55,8 +56,8 @@ def api() -> None:
     sock, token = _open(settings)
 
     async def door() -> None:
-        async with bootstrap.open_store(settings) as store:
-            await _serve(settings, store, bootstrap.clock(), token, sock)
+        async with bootstrap.open_store(settings) as (store, hints):
+            await _serve(settings, store, hints, bootstrap.clock(), token, sock)
 
     _run(door)
 
@@ -134,7 +135,9 @@ def _open(settings: "Settings") -> tuple[socket.socket, str]:
         raise Failure(str(error)) from None
 
 
-async def _serve(settings: "Settings", store: "Store", clock: "Clock", token: str, sock: socket.socket) -> None:
+async def _serve(
+    settings: "Settings", store: "Store", hints: "Hints", clock: "Clock", token: str, sock: socket.socket
+) -> None:
     from api.app import create
     from api.deps import Door
     from api.serve import serve
@@ -143,7 +146,7 @@ async def _serve(settings: "Settings", store: "Store", clock: "Clock", token: st
     output.note(
         f"API on http://{f'[{host}]' if ':' in host else host}:{port}, token in {settings.state_dir / 'admin.token'}"
     )
-    await serve(create(Door(store, clock, settings, token)), sock)
+    await serve(create(Door(store, clock, settings, token, hints)), sock)
 
 
 def _run(work: Callable[[], Awaitable[None]]) -> None:

@@ -7,7 +7,7 @@ for it); PostgreSQL's wait for the row of the counter that they advance. Readers
 import os
 import sqlite3
 import stat
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ _DRIVERS = {
 }
 _STATEMENT_SECONDS = 30
 _BUSY_SECONDS = 10
+_QUICK_SECONDS = 2
 BATCH = 1000  # rows a statement: SQLite takes 32,766 parameters, and the event loop breathes in between
 
 # A commit must outlive a power cut (FULL); a file from a stranger may define no functions (trusted_schema).
@@ -89,8 +90,9 @@ def parse(url: str) -> URL:
 
 
 class Database:
-    def __init__(self, url: str, *, connect_seconds: float = 5.0) -> None:
-        """No connection is made yet. StoreError when the URL cannot be used."""
+    def __init__(self, url: str, committed: Callable[[], None] = lambda: None, *, connect_seconds: float = 5.0) -> None:
+        """No connection is made yet; ``committed`` is called after every write. StoreError when the URL cannot be used."""
+        self._committed = committed
         self._connect_seconds = connect_seconds
         self._url = parse(url)
         self.shown = self._url.render_as_string(hide_password=True)
@@ -175,7 +177,8 @@ class Database:
                     await kept.start()
                 self._kept = kept
             try:
-                return int((await self._kept.exec_driver_sql(query)).scalar_one())
+                with anyio.fail_after(_QUICK_SECONDS):
+                    return int((await self._kept.exec_driver_sql(query)).scalar_one())
             except BaseException:
                 kept, self._kept = self._kept, None
                 with anyio.CancelScope(shield=True):
@@ -199,6 +202,8 @@ class Database:
                 yield conn
                 if dry_run:
                     await transaction.rollback()
+        if not dry_run:
+            self._committed()
 
     def _whole(self) -> anyio.CancelScope:
         """A cancelled call into SQLite's thread would leave its transaction, and so its lock, to the garbage collector.

@@ -1,5 +1,7 @@
 """The store in a database: SQLite in a file for one process, PostgreSQL for many."""
 
+from collections.abc import Callable
+
 from sqlalchemy import text
 
 from controller.adapters.database import Database
@@ -14,15 +16,23 @@ from migrations import NEWEST
 class SqlStore(Objects, Queue, Reports, Leases):
     """Answers ``Store``. ``changes_kept``: what a watcher may miss before it must list again; some 10 MB at most."""
 
-    def __init__(self, url: str, *, changes_kept: int = 100_000, events_kept: int = 10_000) -> None:
-        self._db = Database(url)
+    def __init__(
+        self,
+        url: str,
+        committed: Callable[[], None] = lambda: None,
+        *,
+        changes_kept: int = 100_000,
+        events_kept: int = 10_000,
+    ) -> None:
+        self._db = Database(url, committed)
         self._changes_kept = changes_kept
         self._events_kept = events_kept
 
     @classmethod
-    async def open(cls, url: str) -> "SqlStore":
-        """A store that answers and has our schema. StoreError, with all connections closed."""
-        store = cls(url)
+    async def open(cls, url: str, committed: Callable[[], None] = lambda: None) -> "SqlStore":
+        """A store that answers and has our schema; ``committed`` is called after every write. StoreError, with all
+        connections closed."""
+        store = cls(url, committed)
         try:
             await store._db.prepare()
             found, shown = await current(store._db), store._db.shown

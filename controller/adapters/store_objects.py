@@ -104,7 +104,7 @@ class Objects:
         async with self._db.write(dry_run=dry_run) as conn:
             version = await lock(conn, RESOURCE_VERSION)
             if admission is not None:
-                admission.admit(await _news(conn, admission.known, version))
+                await admission.admit(await _news(conn, admission.known, version))
             rows = await stored(conn, wanted.keys() | (expect or {}).keys())
             demand(expect or {}, rows)
             fresh = list(created({key: one for key, one in wanted.items() if key not in rows}, manager, now))
@@ -129,7 +129,7 @@ class Objects:
         async with self._db.write() as conn:
             version = await lock(conn, RESOURCE_VERSION)
             if admission is not None:
-                admission.admit(await _news(conn, admission.known, version))
+                await admission.admit(await _news(conn, admission.known, version))
             rows = await stored(conn, {*wanted, *(expect or {})})
             missing = [key for key in wanted if key not in rows]
             if missing:

@@ -117,7 +117,7 @@ class Admission(Protocol):
     def known(self) -> int:
         """The resourceVersion up to which it knows all objects."""
 
-    def admit(self, news: Sequence[News]) -> None:
+    async def admit(self, news: Sequence[News]) -> None:
         """``news`` is all that was committed since ``known``. Whatever it raises, nothing is written."""
 
 

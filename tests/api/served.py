@@ -21,6 +21,7 @@ from api.serve import bind, serve
 from api.token import ensure
 from controller.adapters import migrate
 from controller.adapters.clock import SystemClock
+from controller.adapters.hints import LocalHints
 from controller.adapters.store import SqlStore
 from controller.core.names import controller_lease
 from controller.ports.store import Lease, Revision, StatusWrite
@@ -192,7 +193,7 @@ def serving(folder: Path, warm: Warm) -> Iterator[Served]:
         try:
             with anyio.CancelScope() as scope:
                 scopes.append((anyio.lowlevel.current_token(), scope))
-                app = create(Door(store, SystemClock(), settings, token))
+                app = create(Door(store, SystemClock(), settings, token, LocalHints()))
                 started.set()
                 await serve(app, sock)
         finally:

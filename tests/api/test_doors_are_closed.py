@@ -15,6 +15,7 @@ from api.app import create
 from api.deps import OPEN, Door
 from api.token import TokenError, ensure, read
 from controller.adapters.clock import SystemClock
+from controller.adapters.hints import LocalHints
 from controller.adapters.store import SqlStore
 from controller.settings import Settings
 from tests.api.served import Served
@@ -24,7 +25,7 @@ MANUAL = {"/openapi.json", "/docs", "/redoc", "/docs/oauth2-redirect"}
 
 def application(folder: Path) -> FastAPI:
     store = SqlStore(f"sqlite+aiosqlite:///{folder / 'none.db'}")
-    return create(Door(store, SystemClock(), Settings(state_dir=folder), "x" * 43))
+    return create(Door(store, SystemClock(), Settings(state_dir=folder), "x" * 43, LocalHints()))
 
 
 def flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:

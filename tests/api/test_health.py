@@ -1,6 +1,7 @@
 """Alive, ready, and what a dead controller's statuses are worth."""
 
 import json
+import time
 from datetime import datetime, timedelta
 
 from controller.adapters.clock import SystemClock
@@ -51,6 +52,7 @@ def test_a_dead_controllers_statuses_are_unknown_and_stay_as_they_were(door: Ser
     with door.http as http:
         assert http.get("/api/v1/sessions/pc07").json()["status"]["phase"] == "Active"
         door.lead(-1)
+        time.sleep(1.1)  # a lease that held is believed for a second
         before = http.get("/api/v1/sessions").json()["metadata"]["resourceVersion"]
         for seen in (http.get("/api/v1/sessions/pc07").json(), http.get("/api/v1/sessions").json()["items"][0]):
             (ready,) = seen["status"]["conditions"]

@@ -58,9 +58,9 @@ def test_the_clients_request_id_is_kept_when_it_is_fit_for_a_log(site: Served) -
 
 def test_a_failing_store_is_503_without_its_insides(site: Served) -> None:
     with sqlite3.connect(site.folder / "ggnet.db") as database:
-        database.execute("ALTER TABLE objects RENAME TO lost")
+        database.execute("ALTER TABLE events RENAME TO lost")
     with site.http as http:
-        answer = http.get("/api/v1/machines")
+        answer = http.get("/api/v1/events")
         check(answer, 503)
         assert not re.search(r"(?i)sqlite|sql|table|objects|Traceback|\.py|ggnet\.db", answer.json()["detail"])
     database.close()

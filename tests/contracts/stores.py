@@ -24,7 +24,7 @@ def later(seconds: float) -> datetime:
 async def store(store_url: str | None) -> AsyncIterator[Store]:
     """Keeps few events and changes, so that tests see them go."""
     kept = {"changes_kept": 64, "events_kept": 32}
-    opened = SqlStore(store_url, **kept) if store_url else MemoryStore(**kept)
+    opened = SqlStore(store_url, lambda: None, **kept) if store_url else MemoryStore(**kept)
     yield opened
     await opened.close()
 

@@ -21,7 +21,7 @@ class Judge:
         self.known, self.most = known, most
         self.keys: set[str] = set()
 
-    def admit(self, news: Sequence[News]) -> None:
+    async def admit(self, news: Sequence[News]) -> None:
         self.keys |= {one.entry.key for one in news}
         self.known = max([self.known, *(one.entry.resource_version for one in news)])
         if len(self.keys) >= self.most:

@@ -1,0 +1,147 @@
+"""Who listens to the change log: every change once and in order, from where each one stopped.
+
+A listener first hears what happened since then, and goes over to the live changes without a gap. What a change says is
+encoded once for all. One that does not keep up is dropped and told so: the log goes on without it, and it can come back
+with the last number that it has.
+"""
+
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import anyio
+
+from api.live.liveness import Liveness
+from api.live.mirror import Change, Mirror
+from controller.ports.store import Gone, Store
+from manifests.kinds import Object
+
+BEHIND = 10_000
+_ENCODED = 1_000
+_PAGE = 500
+
+Wanted = Callable[[str, Object | None], bool]
+"""Whether a listener is to hear of this key with this object, or, with None, of the bare name of one that is gone."""
+
+
+class Slow(Exception):
+    """This listener did not keep up with the changes: come back with the last number that was received."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A change as it goes out: ``text`` is one JSON object with ``type resourceVersion object``."""
+
+    version: int
+    type: str
+    text: str
+
+
+@dataclass(eq=False, slots=True)
+class _Listener:
+    queue: deque[Change] = field(default_factory=deque)
+    woken: anyio.Event = field(default_factory=anyio.Event)
+    trouble: Exception | None = None
+
+
+class Feed:
+    def __init__(self, store: Store, mirror: Mirror, liveness: Liveness, *, behind: int = BEHIND) -> None:
+        self._store, self._mirror, self._liveness, self._behind = store, mirror, liveness, behind
+        self._listeners: set[_Listener] = set()
+        self._encoded: dict[tuple[int, str], Told] = {}
+        mirror.published.append(self._publish)
+
+    @property
+    def listeners(self) -> int:
+        return len(self._listeners)
+
+    def close(self) -> None:
+        """Ends what would never end by itself."""
+        self._publish(())
+
+    async def start(self, since: int | None) -> int:
+        """From where a listener goes on; None: from now. Gone when the log does not reach back that far."""
+        await self._mirror.fresh()
+        if since is None:
+            return self._mirror.known
+        if self._mirror.recent(since) is None:
+            await self._store.changes(since, 1)
+        return since
+
+    async def listen(self, since: int, wants: Wanted, heartbeat: float) -> AsyncIterator[Told | None]:
+        """What changes after ``since``; None after each ``heartbeat`` seconds of silence. Gone, Slow, StoreError."""
+        mine = _Listener()
+        self._listeners.add(mine)
+        try:
+            async for change in self._missed(since):
+                since = change.version
+                if (told := _chosen(change, wants)) is not None:
+                    yield await self._tell(told)
+            while True:
+                mine.woken = anyio.Event()
+                while mine.queue:
+                    change = mine.queue.popleft()
+                    if change.version > since and (told := _chosen(change, wants)) is not None:
+                        yield await self._tell(told)
+                if mine.trouble is not None:
+                    raise mine.trouble
+                with anyio.move_on_after(heartbeat) as silence:
+                    await mine.woken.wait()
+                if silence.cancelled_caught:
+                    yield None
+        finally:
+            self._listeners.discard(mine)
+
+    async def _missed(self, since: int) -> AsyncIterator[Change]:
+        """Up to now; what follows is in the listener's queue."""
+        end = self._mirror.known
+        recent = self._mirror.recent(since)
+        if recent is not None:
+            for change in recent:
+                yield change
+            return
+        while since < end:
+            for entry in await self._store.changes(since, _PAGE):
+                since = entry.resource_version
+                if since <= end:
+                    yield Change(since, entry.key, entry.type, self._mirror.objects.get(entry.key), None)
+
+    def _publish(self, changes: Sequence[Change]) -> None:
+        for one in self._listeners:
+            if changes and len(one.queue) + len(changes) <= self._behind:
+                one.queue.extend(changes)
+            elif one.trouble is None:
+                one.queue.clear()
+                one.trouble = Slow(str(Slow.__doc__)) if changes else Gone("changes were missed: list again")
+            one.woken.set()
+
+    async def _tell(self, change: Change) -> Told:
+        found = self._encoded.get((change.version, change.type))
+        if found is None:
+            found = await self._encode(change)
+            self._encoded[change.version, change.type] = found
+            if len(self._encoded) > _ENCODED:
+                del self._encoded[next(iter(self._encoded))]
+        return found
+
+    async def _encode(self, change: Change) -> Told:
+        if change.now is None:
+            kind, _, name = change.key.partition("/")
+            item = {"apiVersion": "ggnet/v1", "kind": kind, "metadata": {"name": name}}
+        else:
+            (seen,) = await self._liveness.shown([change.now])
+            item = seen.wire()
+        told = {"type": change.type, "resourceVersion": change.version, "object": item}
+        return Told(change.version, change.type, json.dumps(told))
+
+
+def _chosen(change: Change, wants: Wanted) -> Change | None:
+    """The change as this listener should hear of it: what leaves its selection is deleted to it, what enters is added."""
+    now, before, key = change.now, change.before, change.key
+    if now is not None and wants(key, now):
+        entered = before is not None and not wants(key, before)
+        return replace(change, type="ADDED") if entered else change
+    if change.type == "ADDED" or not wants(key, before):
+        return None
+    return replace(change, type="DELETED", now=None)

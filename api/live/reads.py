@@ -1,0 +1,52 @@
+"""Objects as bytes, the way they go out: encoded once for as long as they stay as they are."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from starlette.responses import Response
+
+from api.live.liveness import Liveness
+from api.live.mirror import Change, Mirror
+from manifests.kinds import Object
+
+STALE = {"Warning": '110 ggnet "the store does not answer: this is what was last known"'}
+
+
+class Reads:
+    def __init__(self, mirror: Mirror, liveness: Liveness) -> None:
+        self._mirror, self._liveness = mirror, liveness
+        self._encoded: dict[str, bytes] = {}
+        mirror.published.append(self._forget)
+
+    async def one(self, item: Object) -> bytes:
+        """The object with its status, Unknown where no controller is alive."""
+        (body,) = await self.many([item])
+        return body
+
+    async def many(self, items: Sequence[Object]) -> list[bytes]:
+        gone = await self._liveness.gone(items)
+        if not gone:
+            return [self._known(item) for item in items]
+        return [_encode(self._liveness.seen(item, gone)) for item in items]
+
+    def _known(self, item: Object) -> bytes:
+        if self._mirror.objects.get(item.key) is not item:
+            return _encode(item)  # as it was when the first page of a list was read
+        found = self._encoded.get(item.key)
+        if found is None:
+            self._encoded[item.key] = found = _encode(item)
+        return found
+
+    def _forget(self, changes: Sequence[Change]) -> None:
+        if not changes:
+            self._encoded.clear()
+        for change in changes:
+            self._encoded.pop(change.key, None)
+
+
+def _encode(item: Object) -> bytes:
+    return json.dumps(item.wire(), separators=(",", ":")).encode()
+
+
+def answer(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(body, status, headers=headers, media_type="application/json")
