@@ -109,9 +109,11 @@ class Feed:
 
     def _publish(self, changes: Sequence[Change]) -> None:
         for one in self._listeners:
+            if one.trouble is not None:
+                continue
             if changes and len(one.queue) + len(changes) <= self._behind:
                 one.queue.extend(changes)
-            elif one.trouble is None:
+            else:
                 one.queue.clear()
                 one.trouble = Slow(str(Slow.__doc__)) if changes else Gone("changes were missed: list again")
             one.woken.set()
@@ -142,6 +144,8 @@ def _chosen(change: Change, wants: Wanted) -> Change | None:
     if now is not None and wants(key, now):
         entered = before is not None and not wants(key, before)
         return replace(change, type="ADDED") if entered else change
+    if now is None:
+        return change if wants(key, before) else None
     if change.type == "ADDED" or not wants(key, before):
         return None
     return replace(change, type="DELETED", now=None)

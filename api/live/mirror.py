@@ -160,8 +160,11 @@ class Mirror:
         if entry.resource_version != self.known + 1:
             raise Gone(f"the copy of the objects is at {self.known}, the news go on at {entry.resource_version}")
         before = self.objects.pop(entry.key, None)
-        if one.object is not None:
-            self.objects[entry.key] = one.object
-        self.neighbours.note(entry.key, one.object)
+        now = one.object
+        if now is None and entry.type != "DELETED":
+            now = before  # it is gone by now, and its deletion is further down
+        if now is not None:
+            self.objects[entry.key] = now
+        self.neighbours.note(entry.key, now)
         self.known = entry.resource_version
-        yield Change(entry.resource_version, entry.key, entry.type, one.object, before)
+        yield Change(entry.resource_version, entry.key, entry.type, now, before)

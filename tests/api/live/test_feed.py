@@ -1,0 +1,155 @@
+"""Every change once and in order to each listener, whatever it missed, however slow the others are."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from api.live.feed import Slow, Told, Wanted
+from api.watch import wanted
+from controller.ports.store import Gone
+from manifests.kinds import Object
+from tests.api.live.stands import Stand
+
+pytestmark = pytest.mark.anyio
+
+
+def everything(key: str, item: Object | None) -> bool:
+    return True
+
+
+async def take(told: AsyncIterator[Told | None], count: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    with anyio.fail_after(10):
+        async with aclosing(told) as lines:  # type: ignore[type-var]
+            async for one in lines:
+                if one is not None:
+                    found.append(json.loads(one.text))
+                if len(found) == count:
+                    return found
+    return found
+
+
+def said(changes: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
+    return [(one["resourceVersion"], one["type"], one["object"]["metadata"]["name"]) for one in changes]
+
+
+async def listen(stand: Stand, since: int | None, wants: Wanted, count: int) -> list[dict[str, Any]]:
+    return await take(stand.feed.listen(await stand.feed.start(since), wants, 60), count)
+
+
+async def test_what_was_missed_is_told_from_memory_and_beyond_it_from_the_log() -> None:
+    for remembered in (50, 2):
+        stand = Stand(remembered=remembered)
+        await stand.mirror.fresh()
+        for number in range(1, 7):
+            await stand.add(number)
+            await stand.mirror.fresh()
+        stand.store.asked.clear()
+        assert said(await listen(stand, 2, everything, 4)) == [(n, "ADDED", f"pc{n}") for n in range(3, 7)]
+        assert ("changes" in stand.store.asked) is (remembered == 2)
+
+
+async def test_nothing_is_lost_or_doubled_between_the_past_and_the_present() -> None:
+    stand = Stand(remembered=5)
+    await stand.add(*range(1, 21))
+    found: list[list[dict[str, Any]]] = []
+
+    async def one(since: int) -> None:
+        found.append(await listen(stand, since, everything, 60 - since))
+
+    async with anyio.create_task_group() as tasks:
+        for since in range(0, 20, 3):
+            tasks.start_soon(one, since)
+        for number in range(21, 61):
+            await stand.add(number)
+            await stand.mirror.fresh()
+            await anyio.lowlevel.checkpoint()
+    for changes in found:
+        versions = [change["resourceVersion"] for change in changes]
+        assert versions == list(range(versions[0], 61))
+    assert stand.feed.listeners == 0
+
+
+async def test_one_that_does_not_keep_up_is_dropped_and_the_others_are_not() -> None:
+    stand = Stand(behind=5)
+    start = await stand.feed.start(None)
+    slow, quick = stand.feed.listen(start, everything, 60), stand.feed.listen(start, everything, 60)
+    seen: list[int] = []
+
+    async def keep_up() -> None:
+        async for told in quick:
+            assert told is not None
+            seen.append(told.version)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(keep_up)
+        await stand.add(1)
+        await stand.mirror.fresh()
+        assert await anext(slow) is not None
+        for number in range(2, 12):
+            await stand.add(number)
+            await stand.mirror.fresh()
+            await anyio.sleep(0.001)
+        with pytest.raises(Slow):
+            await anext(slow)
+        tasks.cancel_scope.cancel()
+    assert seen == list(range(1, 12))
+
+
+async def test_what_enters_a_selection_is_added_and_what_leaves_it_is_deleted() -> None:
+    stand = Stand()
+    start = await stand.feed.start(None)
+    for number, labels in ((1, "main"), (2, "lab"), (2, "main"), (1, "lab"), (1, "attic")):
+        await stand.add(number, room=labels)
+        await stand.mirror.fresh()
+    await stand.drop(2)
+    await stand.mirror.fresh()
+    changes = await listen(stand, start, wanted("machines", "room=main"), 5)
+    assert said(changes) == [
+        (1, "ADDED", "pc1"),
+        (3, "ADDED", "pc2"),
+        (4, "DELETED", "pc1"),
+        (6, "MODIFIED", "pc2"),
+        (7, "DELETED", "pc2"),
+    ]
+    assert set(changes[2]["object"]) == {"apiVersion", "kind", "metadata"}
+
+
+async def test_silence_has_a_heartbeat() -> None:
+    stand = Stand()
+    async with aclosing(stand.feed.listen(await stand.feed.start(None), everything, 0.02)) as lines:  # type: ignore[type-var]
+        with anyio.fail_after(5):
+            assert [await anext(lines) for _ in range(3)] == [None, None, None]
+
+
+async def test_what_the_log_no_longer_holds_is_said_before_the_stream_begins() -> None:
+    stand = Stand(remembered=2)
+    stand.store._changes_kept = 3
+    for number in range(1, 9):
+        await stand.add(number)
+        await stand.mirror.fresh()
+    for since in (1, 99):
+        with pytest.raises(Gone):
+            await stand.feed.start(since)
+
+
+async def test_who_listens_while_changes_are_missed_is_told() -> None:
+    stand = Stand()
+    stand.store._changes_kept = 3
+    lines = stand.feed.listen(await stand.feed.start(None), everything, 60)
+
+    async with anyio.create_task_group() as tasks:
+
+        async def hear() -> None:
+            with pytest.raises(Gone):
+                await anext(lines)
+
+        tasks.start_soon(hear)
+        await anyio.sleep(0.01)
+        await stand.add(*range(1, 12))
+        await stand.mirror.fresh()
