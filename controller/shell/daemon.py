@@ -8,6 +8,7 @@ import gc
 import json
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -21,10 +22,11 @@ from controller.core.steps import Refused
 from controller.ports.clock import Clock
 from controller.ports.host import Watch
 from controller.ports.sources import Source
-from controller.ports.store import Claim, Lease, Store
+from controller.ports.store import Claim, Event, Lease, Store, StoreError
 from controller.shell.hints import Places
 from controller.shell.reconcile import Reconciler, Report
 from controller.shell.sources import Intake
+from controller.shell.tell import events
 
 log = structlog.get_logger()
 
@@ -33,6 +35,8 @@ _POLL_SECONDS = 0.25
 _LOGIN_SECONDS = 1.0
 _LOGIN_SHARE = 20  # with thousands of targets one round takes a while: at most a twentieth of a core is spent on it
 _BATCH = 500
+_RETRY_SECONDS = 1.0
+_UNTOLD = 1000
 
 
 @dataclass(slots=True)
@@ -53,6 +57,9 @@ class Daemon:
     _hinted: set[str] = field(default_factory=set)
     _intakes: list[Intake] = field(default_factory=list)
     _swept: datetime | None = None
+    _next_sweep: float = 0.0
+    _lost: bool = False
+    _untold: list[Event] = field(default_factory=list)
 
     @property
     def store(self) -> Store:
@@ -76,31 +83,65 @@ class Daemon:
         self._wake.set()
 
     async def _work(self, tasks: TaskGroup) -> None:
-        next_sweep = self.clock.monotonic()
+        self._next_sweep = self.clock.monotonic()
         while True:
             self.alive()
             self._wake = anyio.Event()
-            if self.clock.monotonic() >= next_sweep:
-                first = self.reconciler.view.last is None
-                await self._pass(None, await self.store.claim(self.clock.now(), _BATCH))
-                self._swept = self.clock.now()
-                next_sweep = self.clock.monotonic() + self.sweep_seconds * random.uniform(0.9, 1.1)  # noqa: S311
-                if first:
-                    gc.collect()
-                    gc.freeze()  # what was read stays: to search it for garbage again and again would stall the loop
-                    await self._beat()
-                    self.ready()
-                    tasks.start_soon(self.watch.run, self._touched)
-                    tasks.start_soon(self._logins)
-                continue
-            claims = await self._due()
-            if claims or self._hinted:
-                keys = frozenset(self._hinted) | {claim.key for claim in claims}
-                self._hinted.clear()
-                await self._pass(keys, claims)
-            else:
-                with anyio.move_on_after(min(_POLL_SECONDS, max(0.0, next_sweep - self.clock.monotonic()))):
-                    await self._wake.wait()
+            try:
+                if self._lost:
+                    await self._recover()
+                await self._round(tasks)
+            except StoreError as error:
+                if self.reconciler.view.last is None:
+                    raise  # it has never begun: what is wrong is said at once, and by the exit code
+                await self._without(error)
+
+    async def _round(self, tasks: TaskGroup) -> None:
+        if self.clock.monotonic() >= self._next_sweep:
+            first = self.reconciler.view.last is None
+            await self._pass(None, await self.store.claim(self.clock.now(), _BATCH))
+            self._swept = self.clock.now()
+            self._next_sweep = self.clock.monotonic() + self.sweep_seconds * random.uniform(0.9, 1.1)  # noqa: S311
+            if first:
+                gc.collect()
+                gc.freeze()  # what was read stays: to search it for garbage again and again would stall the loop
+                await self._beat()
+                self.ready()
+                tasks.start_soon(self.watch.run, self._touched)
+                tasks.start_soon(self._logins)
+            return
+        claims = await self._due()
+        if claims or self._hinted:
+            keys = frozenset(self._hinted) | {claim.key for claim in claims}
+            self._hinted.clear()
+            await self._pass(keys, claims)
+        else:
+            await self._wait(min(_POLL_SECONDS, max(0.0, self._next_sweep - self.clock.monotonic())))
+
+    async def _wait(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._wake.wait()
+
+    async def _without(self, error: StoreError) -> None:
+        """The store does not answer: PCs go on, and what they boot from is put right when somebody touches it."""
+        if not self._lost:
+            log.warning("store lost, keeping what was wanted last", error=str(error))
+            self._lost, self._next_sweep = True, self.clock.monotonic()
+        if self._hinted or self.clock.monotonic() >= self._next_sweep:
+            self._hinted.clear()
+            self._next_sweep = self.clock.monotonic() + self.sweep_seconds
+            with anyio.CancelScope(shield=True):
+                results = await self.reconciler.keep()
+            self._untold = [*self._untold, *events(results, {}, {}, self.clock.now())][:_UNTOLD]
+            if results:
+                log.info("kept", steps=len(results))
+        await self._wait(_RETRY_SECONDS)
+
+    async def _recover(self) -> None:
+        await self.reconciler.recover(_LEASE_SECONDS)
+        await self.store.tell(self._untold)
+        log.warning("store is back", untold=len(self._untold))
+        self._lost, self._untold, self._next_sweep = False, [], self.clock.monotonic()
 
     async def _due(self) -> Sequence[Claim]:
         due = await self.store.next_due()
@@ -185,13 +226,18 @@ class Daemon:
             while True:
                 await woken.wait()
                 woken = anyio.Event()
-                await intake.take()
+                try:
+                    await intake.take()
+                except StoreError:  # the loop that does the work says so
+                    await self.clock.sleep(_RETRY_SECONDS)
+                    woken.set()
 
     async def _renew(self) -> None:
         while True:
             await self.clock.sleep(_LEASE_SECONDS / 3)
-            self.reconciler.lease = await self.store.renew(self.reconciler.lease, self.clock.now(), _LEASE_SECONDS)
-            await self._beat()
+            with suppress(StoreError):  # the loop that does the work says so, and renews when it is back
+                self.reconciler.lease = await self.store.renew(self.reconciler.lease, self.clock.now(), _LEASE_SECONDS)
+                await self._beat()
 
     async def _beat(self) -> None:
         """The time of the last sweep, for the doors: with the lease, because a quiet sweep itself writes nothing."""

@@ -13,7 +13,17 @@ from controller.core.names import OverlayName, Site, parse_script, script
 from controller.core.plan import plan, same
 from controller.core.snapshot import dumps
 from controller.core.status import forgettable, statuses
-from controller.core.steps import Done, ImportImage, Outcome, Plan
+from controller.core.steps import (
+    CreateOverlay,
+    Done,
+    Effect,
+    ImportImage,
+    LoadDhcp,
+    Outcome,
+    Plan,
+    PublishTarget,
+    WriteBootFile,
+)
 from controller.core.world import Desired, Observed
 from controller.ports.clock import Clock
 from controller.ports.store import Conflict, Fenced, Lease, StatusWrite, Store
@@ -21,11 +31,12 @@ from controller.shell.execute import Result, execute, worst
 from controller.shell.hints import EVERYTHING
 from controller.shell.index import Index
 from controller.shell.observe import Host, View
-from controller.shell.tell import events
+from controller.shell.tell import DRIFT, events
 from manifests.kinds import Object
 from manifests.meta import Status
 from manifests.session import Session
 
+_KEPT = (CreateOverlay, PublishTarget, WriteBootFile, LoadDhcp)
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -72,6 +83,26 @@ class Reconciler:
         if EVERYTHING in keys or (not machines and any(key.startswith("Network/") for key in keys)):
             return await self._sweep()
         return await self._pass(keys, machines, await self._glance(machines))
+
+    async def keep(self) -> tuple[Result, ...]:
+        """While the store does not answer: what PCs boot from is put right where somebody touched it.
+
+        Nothing is begun, withdrawn, deleted or cut: who knows what has been decided meanwhile. The lease is not asked for either,
+        because nobody else can get it where nobody can reach the store, and this host is ours by its lock file.
+        """
+        desired = self.index.desired(None)
+        observed = await self.view.sweep(self.host, desired)
+        decided = self.decide(desired, observed, self.site)
+        safe = [step for step in decided.steps if isinstance(step.action, _KEPT) and step.effect is Effect.NONE]
+        drifted = tuple(step for step in safe if step.cause == DRIFT)
+        return await execute(Plan(drifted, decided.waits), self.host, lambda: None)
+
+    async def recover(self, seconds: float) -> None:
+        """The store answers again: what was read of it half may be wrong, what was claimed is due again. Fenced."""
+        self.lease = await self.store.renew(self.lease, self.clock.now(), seconds)
+        await self.store.reopen()
+        self.index.versions.clear()
+        self._idle = None
 
     async def _sweep(self) -> Report:
         known = self.view.last
