@@ -87,7 +87,7 @@ class Reconciler:
     async def keep(self) -> tuple[Result, ...]:
         """While the store does not answer: what PCs boot from is put right where somebody touched it.
 
-        Nothing is begun, withdrawn, deleted or cut: who knows what has been decided meanwhile. The lease is not asked for either,
+        Nothing is begun, withdrawn, deleted or cut: who knows what has been decided meanwhile. The lease is not asked for,
         because nobody else can get it where nobody can reach the store, and this host is ours by its lock file.
         """
         desired = self.index.desired(None)

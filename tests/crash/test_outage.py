@@ -41,8 +41,9 @@ async def served(*pcs: Pc) -> World:
     return world
 
 
+@pytest.mark.parametrize("sweeps", [False, True])
 @pytest.mark.parametrize("after", range(0, 14))
-def test_what_was_decided_meanwhile_is_done_afterwards_wherever_the_store_went_away(after: int) -> None:
+def test_what_was_decided_meanwhile_is_done_afterwards_wherever_the_store_went_away(after: int, sweeps: bool) -> None:
     """The store goes at any of its calls in the pass that brings in a change."""
 
     async def run() -> list[str]:
@@ -53,13 +54,15 @@ def test_what_was_decided_meanwhile_is_done_afterwards_wherever_the_store_went_a
         claims = await world.store.claim(world.clock.now(), 100)
         world.fault = Away(after)
         try:
-            await daemon.reconcile(frozenset(claim.key for claim in claims))
+            await daemon.reconcile(None if sweeps else frozenset(claim.key for claim in claims))
         except StoreError:
             world.fault = away
             for _ in range(2):
                 await daemon.keep()
         world.fault = nothing
         await daemon.recover(1e7)
+        again = await world.store.claim(world.clock.now(), 100)
+        assert {claim.key for claim in claims} <= {claim.key for claim in again}
         await settle(daemon)
         return await wrong(world, (replace(PC1, image="other"), PC2))
 
