@@ -70,7 +70,7 @@ async def _stream(door: Door, since: int, wants: Wanted) -> AsyncIterator[str]:
     yield ": watching\n\n"
     try:
         async for told in door.feed.listen(since, wants, HEARTBEAT):
-            yield _event(told) if told else ": still here\n\n"
+            yield "".join(map(_event, told)) or ": still here\n\n"
     except Slow as error:
         yield f"event: SLOW\ndata: {error}\n\n"
     except (Gone, StoreError):

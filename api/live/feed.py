@@ -69,43 +69,45 @@ class Feed:
             await self._store.changes(since, 1)
         return since
 
-    async def listen(self, since: int, wants: Wanted, heartbeat: float) -> AsyncIterator[Told | None]:
-        """What changes after ``since``; None after each ``heartbeat`` seconds of silence. Gone, Slow, StoreError."""
+    async def listen(self, since: int, wants: Wanted, heartbeat: float) -> AsyncIterator[Sequence[Told]]:
+        """What changes after ``since``, as much at a time as there is; nothing after each ``heartbeat`` seconds of
+        silence. Gone, Slow, StoreError."""
         mine = _Listener()
         self._listeners.add(mine)
         try:
-            async for change in self._missed(since):
-                since = change.version
-                if (told := _chosen(change, wants)) is not None:
-                    yield await self._tell(told)
+            async for changes in self._missed(since):
+                since = changes[-1].version
+                if told := await self._all(changes, wants):
+                    yield told
             while True:
                 mine.woken = anyio.Event()
                 while mine.queue:
-                    change = mine.queue.popleft()
-                    if change.version > since and (told := _chosen(change, wants)) is not None:
-                        yield await self._tell(told)
+                    changes = [mine.queue.popleft() for _ in range(min(len(mine.queue), _PAGE))]
+                    if told := await self._all([change for change in changes if change.version > since], wants):
+                        yield told
                 if mine.trouble is not None:
                     raise mine.trouble
                 with anyio.move_on_after(heartbeat) as silence:
                     await mine.woken.wait()
                 if silence.cancelled_caught:
-                    yield None
+                    yield ()
         finally:
             self._listeners.discard(mine)
 
-    async def _missed(self, since: int) -> AsyncIterator[Change]:
+    async def _all(self, changes: Sequence[Change], wants: Wanted) -> list[Told]:
+        return [await self._tell(told) for change in changes if (told := _chosen(change, wants)) is not None]
+
+    async def _missed(self, since: int) -> AsyncIterator[Sequence[Change]]:
         """Up to now; what follows is in the listener's queue."""
         end = self._mirror.known
         recent = self._mirror.recent(since)
-        if recent is not None:
-            for change in recent:
-                yield change
-            return
-        while since < end:
-            for entry in await self._store.changes(since, _PAGE):
-                since = entry.resource_version
-                if since <= end:
-                    yield Change(since, entry.key, entry.type, self._mirror.objects.get(entry.key), None)
+        for start in range(0, len(recent or ()), _PAGE):
+            yield (recent or ())[start : start + _PAGE]
+        while recent is None and since < end:
+            entries = [entry for entry in await self._store.changes(since, _PAGE) if entry.resource_version <= end]
+            now = self._mirror.objects
+            yield [Change(entry.resource_version, entry.key, entry.type, now.get(entry.key), None) for entry in entries]
+            since = entries[-1].resource_version
 
     def _publish(self, changes: Sequence[Change]) -> None:
         for one in self._listeners:

@@ -21,9 +21,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(*words: str, folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+def running(*words: str, folder: Path, port: int, **more: str) -> Iterator[subprocess.Popen[str]]:
     """The daemon, once it answers; it must have been ended when this ends."""
-    surroundings = environment(GGNET_STATE_DIR=str(folder), GGNET_LISTEN=f"127.0.0.1:{port}", PYTHONUNBUFFERED="1")
+    surroundings = environment(GGNET_STATE_DIR=str(folder), GGNET_LISTEN=f"127.0.0.1:{port}", PYTHONUNBUFFERED="1", **more)
     with subprocess.Popen(
         command(*words), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=surroundings
     ) as one:
