@@ -1,9 +1,13 @@
 """The REST door as one application: routes behind the token, problems as RFC 9457, the edge around it all."""
 
+from typing import Any
+
 from fastapi import Depends, FastAPI
 
 from api import changes, health, history, objects, problems, sessions, watch
-from api.deps import Door, principal
+from api.auth import routes as auth
+from api.auth import tokens, users
+from api.deps import OPEN, Door, principal
 from api.edge import Edge
 from api.version import version
 from manifests.kinds import PLURALS
@@ -12,12 +16,23 @@ PREFIX = "/api/v1"
 _ABOUT = """Diskless boot, declared. Objects are the manifests that `ggnet validate` reads; the daemon makes the
 boot server match.
 
-Every request but `/healthz`, `/readyz` and these pages needs `Authorization: Bearer TOKEN`. Errors are
+Every request but `/healthz`, `/readyz`, the login and these pages needs `Authorization: Bearer TOKEN`: an access token
+of `POST /api/v1/auth/login` (the button Authorize does that), an API key, or the local administrator's token. Errors are
 `application/problem+json` (RFC 9457) with `error_code`, `request_id` and `errors[]`."""
 
 
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """What is open says so: the dependency that closes all others stands on every route."""
+        document = super().openapi()
+        for path in OPEN:
+            for operation in document["paths"].get(path, {}).values():
+                operation["security"] = []
+        return document
+
+
 def create(door: Door) -> FastAPI:
-    app = FastAPI(
+    app = _App(
         title="GGnet",
         version=version(),
         summary="Declarative reconciler for diskless boot",
@@ -29,7 +44,7 @@ def create(door: Door) -> FastAPI:
     )
     app.state.door = door
     app.include_router(health.router)
-    for router in (changes.router, sessions.router, history.router, watch.router):
+    for router in (changes.router, sessions.router, history.router, watch.router, auth.router, users.router, tokens.router):
         app.include_router(router, prefix=PREFIX)
     for plural in PLURALS:
         app.include_router(objects.router(plural), prefix=PREFIX)

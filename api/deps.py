@@ -2,25 +2,38 @@
 
 import hmac
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, OAuth2PasswordBearer
 
+from api import peer
+from api.auth.access import Refused
+from api.auth.credentials import LOCAL, Bearer
+from api.auth.identity import Identity
 from api.live.feed import Feed
 from api.live.liveness import Liveness
 from api.live.mirror import Mirror
 from api.live.reads import Reads
 from api.metrics import Metrics
-from api.problems import Unauthorised
+from api.problems import Forbidden, Unauthorised
+from api.roles import SCOPES, Scope
+from api.roles import Role as Role
 from controller.ports.clock import Clock
 from controller.ports.hints import Hints
 from controller.ports.store import Store
 from controller.settings import Settings
 
-OPEN = frozenset({"/healthz", "/readyz"})
-_bearer = HTTPBearer(auto_error=False, description="The content of `admin.token` in the state folder")
+_LOGIN = "/api/v1/auth/login"
+OPEN = frozenset({"/healthz", "/readyz", _LOGIN, "/api/v1/auth/refresh", "/api/v1/auth/register"})
+_bearer = HTTPBearer(auto_error=False, description="An access token, an API key, or `admin.token` of the state folder")
+_password = OAuth2PasswordBearer(_LOGIN, auto_error=False, refreshUrl=None, description="With user name and password")
+
+
+_SIGN_IN = (
+    "Send 'Authorization: Bearer TOKEN' with an access token (POST /api/v1/auth/login), an API key, or on the server "
+    "what admin.token holds (GGNET_STATE_DIR)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,7 @@ class Door:
     settings: Settings
     token: str
     hints: Hints
+    identity: Identity
     metrics: Metrics = field(default_factory=Metrics)
     mirror: Mirror = field(init=False)
     liveness: Liveness = field(init=False)
@@ -47,45 +61,72 @@ class Door:
             object.__setattr__(self, name, value)
 
 
-class Role(StrEnum):
-    VIEWER = "VIEWER"
-    OPERATOR = "OPERATOR"
-    ADMIN = "ADMIN"
-
-
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking, from where, in which request; writes are recorded as theirs."""
+    """Who is asking, from where, in which request; writes are recorded as theirs.
+
+    ``role`` is what they may be at this moment: of an API key no more than its ``scopes`` and its owner's role. ``uid`` is
+    the user's (empty for the local administrator), ``key`` the API key's id, ``jti`` and ``family`` the login's.
+    """
 
     name: str
     role: Role
     address: str
     request_id: str
+    uid: str = ""
+    scopes: frozenset[Scope] = SCOPES
+    key: str = ""
+    jti: str = ""
+    family: str = ""
 
     @property
     def manager(self) -> str:
         return f"api:{self.name}"
 
 
-def door(request: Request) -> Door:
+async def door(request: Request) -> Door:
     found: Door = request.app.state.door
     return found
 
 
 async def principal(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    _: Annotated[str | None, Security(_password)],
 ) -> Principal:
     """Every route depends on it, so a new one is closed unless its path is put in ``OPEN``. Unauthorised."""
-    address, request_id = request.client.host if request.client else "", request.scope["request_id"]
+    ours = request.app.state.door
+    address, request_id = peer.address(request.scope, ours.settings.proxies or ()), request.scope["request_id"]
     if request.scope["path"] in OPEN:
         return Principal("anyone", Role.VIEWER, address, request_id)
-    given = credentials.credentials if credentials else ""
-    if not hmac.compare_digest(given.encode(), door(request).token.encode()):
-        raise Unauthorised(
-            "Send 'Authorization: Bearer TOKEN'; on the server the token is in admin.token (GGNET_STATE_DIR)."
-        )
-    return Principal("admin", Role.ADMIN, address, request_id)
+    try:
+        found = await bearer(ours, credentials.credentials if credentials else "")
+    except Refused:
+        raise Unauthorised(_SIGN_IN) from None
+    return Principal(
+        found.name, found.role, address, request_id, found.uid, found.scopes, found.key, found.jti, found.family
+    )
+
+
+async def bearer(ours: Door, token: str) -> Bearer:
+    """Who stands behind this token. The local administrator's needs no database. Refused, StoreError."""
+    if hmac.compare_digest(token.encode("utf-8", "surrogatepass"), ours.token.encode()):
+        return Bearer(LOCAL, "", Role.ADMIN)
+    if not token:
+        raise Refused
+    found = await ours.identity.credentials.bearer(token)
+    if found.key:
+        await ours.identity.used(found.key)
+    return found
+
+
+async def administrator(who: Annotated[Principal, Depends(principal)]) -> Principal:
+    """Forbidden."""
+    if who.role is not Role.ADMIN:
+        raise Forbidden(f"This is for administrators, and {who.name} is {who.role} here: ask one of them.")
+    return who
 
 
 DoorOf = Annotated[Door, Depends(door)]
 Asking = Annotated[Principal, Depends(principal)]
+Administrator = Annotated[Principal, Depends(administrator)]

@@ -24,7 +24,15 @@ class Malformed(Exception):
 
 
 class Unauthorised(Exception):
-    """The bearer token is missing or wrong."""
+    """The bearer token is missing or wrong. ``retry_after``: seconds, where asking again sooner is in vain."""
+
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Forbidden(Exception):
+    """Whoever asks is known, and may not do this."""
 
 
 class Exists(Exception):
@@ -61,6 +69,7 @@ INTERNAL = Row(500, "internal", "The server failed")
 TABLE: Mapping[type[Exception], Row] = {
     Malformed: Row(400, "malformed", "The request cannot be read"),
     Unauthorised: Row(401, "unauthorised", "Not signed in"),
+    Forbidden: Row(403, "forbidden", "Not allowed"),
     NotFound: Row(404, "not_found", "There is no such object"),
     Exists: Row(409, "exists", "The object exists already"),
     Managed: Row(409, "managed", "The object is managed by a source"),
@@ -108,7 +117,9 @@ def response(
 
 async def _known(request: Request, error: Exception) -> JSONResponse:
     row = next(row for kind, row in TABLE.items() if isinstance(error, kind))
-    headers = {"WWW-Authenticate": "Bearer"} if row.status == 401 else None
+    headers = {"WWW-Authenticate": "Bearer"} if row.status == 401 else {}
+    if isinstance(error, Unauthorised) and error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     return response(request, row, str(error) or str(type(error).__doc__), headers=headers)
 
 

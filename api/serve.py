@@ -48,6 +48,7 @@ async def serve(app: FastAPI, sock: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # it would believe whoever connects from this machine; see api/peer.py
         lifespan="off",
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )

@@ -14,7 +14,7 @@ import anyio
 import structlog
 
 from controller.adapters import doctor as examination
-from controller.adapters import hostlock, schema
+from controller.adapters import files, hostlock, revocations, schema
 from controller.adapters.clock import SystemClock
 from controller.adapters.configfs import KernelConfigFs
 from controller.adapters.dhcpd import IscDhcpd
@@ -32,6 +32,7 @@ from controller.adapters.tftp import TftpTree
 from controller.core.names import controller_lease
 from controller.ports.clock import Clock
 from controller.ports.hints import Hints
+from controller.ports.logins import Revocations
 from controller.ports.sources import Source
 from controller.ports.store import Store
 from controller.settings import Settings
@@ -43,10 +44,17 @@ from controller.shell.reconcile import Reconciler
 log = structlog.get_logger()
 
 Finding = examination.Finding
+Persistence = SqlStore
+"""What answers both ``Store`` and ``IdentityStore``."""
 
 
 def clock() -> Clock:
     return SystemClock()
+
+
+def keep(path: Path, data: bytes) -> None:
+    """A file of the command's, for its owner alone, replaced whole. OSError."""
+    files.replace(path, data, 0o600)
 
 
 def migrate(settings: Settings) -> None:
@@ -64,7 +72,7 @@ def doctor(settings: Settings) -> Sequence[Finding]:
 
 
 @asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[tuple[Store, Hints]]:
+async def open_store(settings: Settings) -> AsyncIterator[tuple[Persistence, Hints]]:
     """The configured store, or the embedded one, whose schema is brought up to date by itself; and the wake-ups that go
     with it. StoreError."""
     embedded = settings.database_url is None
@@ -88,6 +96,16 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Store, Hints]]:
             await store.close()
 
 
+@asynccontextmanager
+async def open_revocations(settings: Settings, store: Persistence) -> AsyncIterator[Revocations]:
+    """In Redis beside the database where one is configured, which has to answer now. StoreError."""
+    if settings.redis_url is None:
+        yield store
+        return
+    async with revocations.shared(settings.redis_url, store, settings.site) as both:
+        yield both
+
+
 async def _upgrade(settings: Settings) -> None:
     from controller.adapters import migrate
 
@@ -101,7 +119,7 @@ async def run_controller(settings: Settings, simulate: bool) -> None:
 
 
 async def run_all(
-    settings: Settings, simulate: bool, door: Callable[[Store, Hints, Clock], Coroutine[None, None, None]]
+    settings: Settings, simulate: bool, door: Callable[[Persistence, Hints, Clock], Coroutine[None, None, None]]
 ) -> None:
     """Controller and doors in one process on one store, until cancelled.
 

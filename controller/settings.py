@@ -1,13 +1,20 @@
 """The environment, read once. Every field says why its default is what it is."""
 
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from controller.core.names import Site
 from manifests.types import Name
+
+
+def _networks(given: object) -> object:
+    """``10.0.0.1,192.0.2.0/24``. ValueError."""
+    return tuple(ip_network(part.strip()) for part in given.split(",") if part.strip()) if isinstance(given, str) else given
 
 
 class Settings(BaseSettings):
@@ -38,9 +45,25 @@ class Settings(BaseSettings):
     listen: str = Field("127.0.0.1:8080", description="where the API listens: this machine only")
     url: str | None = Field(None, description="client: the API; unset: the local daemon")
     token: str | None = Field(None, description="client: the bearer token; unset: admin.token in the state folder")
+    proxies: Annotated[Sequence[IPv4Network | IPv6Network] | None, NoDecode, BeforeValidator(_networks)] = Field(
+        None, description="whose X-Forwarded-For is believed; unset: nobody's, for anyone can write one"
+    )
+    registration: Literal["closed", "open"] = Field("closed", description="accounts are an administrator's to give")
+    access_minutes: Annotated[float, Field(gt=0, le=1440)] = Field(
+        60.0, description="an access token's life: an hour's work"
+    )
+    refresh_days: Annotated[float, Field(gt=0, le=365)] = Field(7.0, description="a login left unused for a week is over")
+    lockout_failures: Annotated[int, Field(ge=1, le=1000)] = Field(
+        5, description="more than anybody's slips, too few to guess"
+    )
+    lockout_minutes: Annotated[float, Field(gt=0, le=1440)] = Field(15.0, description="480 guesses a day at most")
     sweep_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="full look at everything; events come faster")
     source_seconds: Annotated[float, Field(gt=0)] = Field(5.0, description="how often a remote git source is asked")
 
+    context: str | None = Field(None, description="client: which login is used; unset: the one chosen by `context use`")
+    config_home: Path | None = Field(
+        None, validation_alias="XDG_CONFIG_HOME", description="client: where logins are kept; unset: ~/.config"
+    )
     notify_socket: str | None = Field(None, validation_alias="NOTIFY_SOCKET", description="systemd sets it for Type=notify")
 
     @property

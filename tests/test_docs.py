@@ -10,6 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from api import app, changes, health, history, objects, problems, sessions, watch
+from api.auth import routes as auth
+from api.auth import tokens, users
 from api.cli import client, failure
 from controller.settings import Settings
 from manifests.kinds import KINDS
@@ -162,7 +164,9 @@ def test_the_documents_name_no_setting_that_does_not_exist() -> None:
 def test_api_has_exactly_the_routes() -> None:
     text = (ROOT / "docs/api.md").read_text()
     told = {(method, path) for method, path in re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[^` ]*)`", text)}
-    routers = (health.router, changes.router, sessions.router, history.router, watch.router, objects.router("machines"))
+    objects_of_a_kind, identity = objects.router("machines"), (auth.router, users.router, tokens.router)
+    doors = (health.router, changes.router, sessions.router, history.router, watch.router)
+    routers = (*doors, objects_of_a_kind, *identity)
     routes = [route for router in routers for route in router.routes]
     known = {(method, route.path.replace("/machines", "/{kinds}")) for route in routes for method in route.methods}  # type: ignore[attr-defined]
     assert told == known

@@ -14,9 +14,9 @@ from api.cli import client, output
 from api.cli.failure import CHANGES, ERROR, Failure
 
 if TYPE_CHECKING:
+    from controller.bootstrap import Persistence
     from controller.ports.clock import Clock
     from controller.ports.hints import Hints
-    from controller.ports.store import Store
     from controller.settings import Settings
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ def up(simulate: Simulate = False) -> None:
     settings = _settings()
     sock, token = _open(settings)
 
-    async def door(store: "Store", hints: "Hints", clock: "Clock") -> None:
+    async def door(store: "Persistence", hints: "Hints", clock: "Clock") -> None:
         await _serve(settings, store, hints, clock, token, sock)
 
     _run(lambda: bootstrap.run_all(settings, simulate, door))
@@ -125,28 +125,35 @@ def _settings() -> "Settings":
 
 
 def _open(settings: "Settings") -> tuple[socket.socket, str]:
-    """The socket and the token, before anything else is started: what is wrong with them is said at once. Failure."""
+    """The socket, the token and the keys, first of all: what is wrong with them is said at once. Failure."""
+    from api.auth.identity import keyring
     from api.serve import ListenError, bind
     from api.token import TokenError, ensure
+    from controller import bootstrap
 
     try:
+        keyring(settings).ensure(bootstrap.clock().now())
         return bind(settings.listen), ensure(settings.state_dir)
     except (ListenError, TokenError) as error:
         raise Failure(str(error)) from None
 
 
 async def _serve(
-    settings: "Settings", store: "Store", hints: "Hints", clock: "Clock", token: str, sock: socket.socket
+    settings: "Settings", store: "Persistence", hints: "Hints", clock: "Clock", token: str, sock: socket.socket
 ) -> None:
     from api.app import create
+    from api.auth.identity import identity
     from api.deps import Door
     from api.serve import serve
+    from controller import bootstrap
 
     host, port = sock.getsockname()[:2]
     output.note(
         f"API on http://{f'[{host}]' if ':' in host else host}:{port}, token in {settings.state_dir / 'admin.token'}"
     )
-    await serve(create(Door(store, clock, settings, token, hints)), sock)
+    async with bootstrap.open_revocations(settings, store) as revocations:
+        ours = identity(store, revocations, clock, settings)
+        await serve(create(Door(store, clock, settings, token, hints, ours)), sock)
 
 
 def _run(work: Callable[[], Awaitable[None]]) -> None:

@@ -9,7 +9,7 @@ from typer._click.core import Context
 from typer._click.formatting import HelpFormatter
 from typer.core import TyperGroup
 
-from api.cli import daemon, extras, objects, past, sets, verbs
+from api.cli import daemon, extras, login, objects, past, sets, tokens, users, verbs
 from api.cli.failure import ERROR, Failure
 
 _ABOUT = """Diskless boot, declared: GGnet makes LIO, dhcpd, TFTP and the disk pool match your manifests.
@@ -17,7 +17,8 @@ _ABOUT = """Diskless boot, declared: GGnet makes LIO, dhcpd, TFTP and the disk p
 Exit codes: 0 ok, 1 error, 2 changes present (plan --detailed-exitcode) or wrong usage, 3 conflict, 4 not found,
 5 invalid, 6 unauthorised, 7 wait timed out, 9 a guard refused.
 
-Environment: GGNET_URL and GGNET_TOKEN say which daemon is asked; without them it is the one on this machine.
+Environment: GGNET_URL and GGNET_TOKEN, or GGNET_CONTEXT, say which daemon is asked; without them it is the one that
+`ggnet login` or `ggnet context use` chose last, else the one on this machine.
 """
 
 
@@ -76,12 +77,15 @@ _VERBS = {
     ),
     "Look into": (past.events, past.history, past.drift, past.why, verbs.suspend, verbs.resume),
     "Manifests": (sets.validate,),
+    "Who may come in": (login.login, login.logout),
     "Run": (daemon.up, daemon.api, daemon.controller, daemon.migrate, daemon.doctor),
 }
 for _panel, _commands in _VERBS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
 app.add_typer(extras.schema, name="schema", rich_help_panel="Manifests")
+for _group, _name in ((login.context, "context"), (users.user, "user"), (tokens.token, "token")):
+    app.add_typer(_group, name=_name, rich_help_panel="Who may come in")
 app.command(rich_help_panel="Run")(extras.completion)
 
 

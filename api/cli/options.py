@@ -1,12 +1,13 @@
 """Options that several verbs share, and how long things may take."""
 
 import re
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from api.cli import kinds
+from api.cli import kinds, output
 from api.cli.failure import USAGE, Failure
 
 
@@ -35,12 +36,38 @@ Json = Annotated[PlanFormat | None, typer.Option("-o", "--output", help="json, f
 Force = Annotated[bool, typer.Option("--force", help="Also when a source manages it, or its PC is running.")]
 Timeout = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="How long to wait: 30s, 5m, 1h.")]
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def seconds(text: str) -> float:
     """Failure, wrong usage."""
-    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smh]?)", text, re.ASCII)
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smhd]?)", text, re.ASCII)
     if match is None:
-        raise Failure(f"{ascii(text)[:60]} is not a duration", USAGE, remedy="write it like 30s, 5m or 1h")
+        raise Failure(f"{ascii(text)[:60]} is not a duration", USAGE, remedy="write it like 30s, 5m, 1h or 90d")
     return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def show_list(
+    form: Format | None, items: Sequence[Any], headers: Sequence[str], row: Callable[[Any], list[str]], *, name: str = "name"
+) -> None:
+    """Things that are no manifests; ``name`` is the member that names one."""
+    if form is Format.JSON:
+        output.as_json({"items": items})
+    elif form is Format.YAML:
+        output.as_yaml(items)
+    elif form is Format.NAME:
+        for one in items:
+            output.line(one[name])
+    elif items:
+        output.table(headers, [row(one) for one in items])
+    else:
+        output.note("none")
+
+
+def show_one(form: Format | None, item: Any, *, name: str = "name") -> None:
+    if form is Format.JSON:
+        output.as_json(item)
+    elif form is Format.YAML:
+        output.as_yaml([item])
+    else:
+        output.line(item[name])

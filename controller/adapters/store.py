@@ -6,15 +6,20 @@ from sqlalchemy import text
 
 from controller.adapters.database import Database
 from controller.adapters.schema import SchemaDiffers, current
+from controller.adapters.store_accounts import AccountRows, ApiKeyRows
 from controller.adapters.store_leases import Leases
+from controller.adapters.store_logins import LockoutRows, LoginRows, RevocationRows
 from controller.adapters.store_objects import Objects
 from controller.adapters.store_queue import Queue
 from controller.adapters.store_reports import Reports
 from migrations import NEWEST
 
 
-class SqlStore(Objects, Queue, Reports, Leases):
-    """Answers ``Store``. ``changes_kept``: what a watcher may miss before it must list again; some 10 MB at most."""
+class SqlStore(Objects, Queue, Reports, Leases, AccountRows, ApiKeyRows, LoginRows, LockoutRows, RevocationRows):
+    """Answers ``Store`` and ``IdentityStore``.
+
+    ``changes_kept``: what a watcher may miss before it must list again; some 10 MB at most.
+    """
 
     def __init__(
         self,

@@ -64,7 +64,7 @@ class Words(TypeDecorator[str]):
         return None if value is None else value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
-def _key() -> Text:
+def key_text() -> Text:
     return Text().with_variant(Text(collation="C"), "postgresql")
 
 
@@ -83,7 +83,7 @@ EVENTS = "events"
 objects = Table(
     "objects",
     metadata,
-    Column("key", _key(), primary_key=True),
+    Column("key", key_text(), primary_key=True),
     Column("kind", String(32), nullable=False),
     Column("name", String(63), nullable=False),
     Column("uid", String(36), nullable=False, unique=True),
@@ -121,7 +121,7 @@ orphans = Table("orphans", metadata, Column("machine", String(63), primary_key=T
 dirty = Table(
     "dirty",
     metadata,
-    Column("key", _key(), primary_key=True),
+    Column("key", key_text(), primary_key=True),
     Column("priority", Integer, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("not_before", Utc, nullable=False),

@@ -16,6 +16,7 @@ import anyio
 import httpx
 
 from api.app import create
+from api.auth.identity import identity
 from api.deps import Door
 from api.serve import bind, serve
 from api.token import ensure
@@ -154,7 +155,8 @@ class Served:
 
     def ggnet(self, *words: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
         """The command in a process of its own, with nothing of this one's environment but the path."""
-        surroundings = environment(GGNET_STATE_DIR=str(self.folder), GGNET_URL=self.url, **more)
+        here = {"GGNET_STATE_DIR": str(self.folder), "GGNET_URL": self.url, "XDG_CONFIG_HOME": str(self.folder / "config")}
+        surroundings = environment(**{**here, **more})
         return self.warm.run(list(words), stdin, surroundings)
 
 
@@ -163,7 +165,14 @@ def command(*words: str) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", "COLUMNS": "120", **more}
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "LANG": "C.UTF-8",
+        "COLUMNS": "120",
+        "XDG_CONFIG_HOME": "/nonexistent",
+        **more,
+    }
 
 
 def ggnet(*words: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
@@ -180,9 +189,12 @@ def ggnet(*words: str, stdin: str = "", **more: str) -> subprocess.CompletedProc
 
 
 @contextmanager
-def serving(folder: Path, warm: Warm) -> Iterator[Served]:
-    """A door over a fresh SQLite store in this folder, on a free port, in a thread of its own."""
-    settings = Settings(state_dir=folder)
+def serving(folder: Path, warm: Warm, rounds: int = 4, **configured: Any) -> Iterator[Served]:
+    """A door over a fresh SQLite store in this folder, or the database configured, on a free port, in its own thread.
+
+    bcrypt's ``rounds`` are the fewest that it takes, so that a login is no wait.
+    """
+    settings = Settings(state_dir=folder, **configured)
     token = ensure(folder)
     sock = bind("127.0.0.1:0")
     started, scopes = threading.Event(), list[tuple[Any, anyio.CancelScope]]()
@@ -193,7 +205,9 @@ def serving(folder: Path, warm: Warm) -> Iterator[Served]:
         try:
             with anyio.CancelScope() as scope:
                 scopes.append((anyio.lowlevel.current_token(), scope))
-                app = create(Door(store, SystemClock(), settings, token, LocalHints()))
+                clock = SystemClock()
+                ours = identity(store, store, clock, settings, rounds)
+                app = create(Door(store, clock, settings, token, LocalHints(), ours))
                 started.set()
                 await serve(app, sock)
         finally:

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from api.app import create
+from api.auth.identity import identity
 from api.deps import OPEN, Door
 from api.token import TokenError, ensure, read
 from controller.adapters.clock import SystemClock
@@ -25,7 +26,8 @@ MANUAL = {"/openapi.json", "/docs", "/redoc", "/docs/oauth2-redirect"}
 
 def application(folder: Path) -> FastAPI:
     store = SqlStore(f"sqlite+aiosqlite:///{folder / 'none.db'}")
-    return create(Door(store, SystemClock(), Settings(state_dir=folder), "x" * 43, LocalHints()))
+    clock, settings = SystemClock(), Settings(state_dir=folder)
+    return create(Door(store, clock, settings, "x" * 43, LocalHints(), identity(store, store, clock, settings)))
 
 
 def flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:

@@ -62,10 +62,11 @@ def serve() -> None:
     from httpx import Client
 
     from api.cli import main
+    from controller import bootstrap
     from controller.settings import Settings
     from manifests import load, references
 
-    assert all((typer, yaml, main, Settings, load, references))
+    assert all((typer, yaml, main, bootstrap, Settings, load, references))
     Client(verify=False).close()
     for line in sys.stdin:
         request = json.loads(line)

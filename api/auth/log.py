@@ -1,0 +1,16 @@
+"""What happened at the door: every authentication passes here, on its way to whoever keeps the record."""
+
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+
+if TYPE_CHECKING:
+    from api.deps import Door
+
+Outcome = Literal["allowed", "refused", "locked", "reused"]
+
+
+async def note(door: "Door", action: str, name: str, address: str, request_id: str, outcome: Outcome) -> None:
+    """``action`` is a constant word like ``login``, ``name`` whose account or key. No secret comes here."""
+    log = structlog.get_logger("api.auth")
+    log.info("authentication", action=action, name=name, address=address, request_id=request_id, outcome=outcome)

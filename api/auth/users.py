@@ -1,0 +1,94 @@
+"""``/users``: for administrators."""
+
+import base64
+import binascii
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel
+
+from api.answers import refusals
+from api.auth import accounts, login, names
+from api.auth.bodies import ListMetadata, NewUser, UserAnswer, UserChange, accepted
+from api.auth.log import note
+from api.deps import Administrator, Door, DoorOf
+from api.problems import Malformed
+from controller.ports.accounts import User
+from controller.ports.store import NotFound
+
+router = APIRouter(prefix="/users", tags=["users"])
+Named = Annotated[str, Path(description="the user's name", examples=["ada"])]
+
+
+class UserList(BaseModel):
+    items: list[UserAnswer]
+    metadata: ListMetadata
+
+
+@router.get("", summary="List users, by name", responses=refusals(400, 403))
+async def list_users(
+    door: DoorOf,
+    who: Administrator,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 500,
+    after: Annotated[str, Query(alias="continue", max_length=256)] = "",
+) -> UserList:
+    found = await door.identity.store.users(_name(after), limit + 1)
+    items = found[:limit]
+    locked = await door.identity.store.locked([login.account(one.name) for one in items], door.clock.now())
+    more = base64.urlsafe_b64encode(items[-1].name.encode()).decode() if len(found) > limit else None
+    answers = [UserAnswer.of(one, locked.get(login.account(one.name))) for one in items]
+    return UserList(items=answers, metadata=ListMetadata.model_validate({"continue": more}))
+
+
+@router.post("", summary="Make an account", status_code=201, responses=refusals(400, 403, 409))
+async def create(door: DoorOf, who: Administrator, body: NewUser) -> UserAnswer:
+    user = await accounts.create(door, body.username, accepted(body.password, body.username), body.role)
+    await note(door, "user-create", user.name, who.address, who.request_id, "allowed")
+    return UserAnswer.of(user)
+
+
+@router.get("/{name}", summary="Read one account", responses=refusals(403, 404))
+async def read(name: Named, door: DoorOf, who: Administrator) -> UserAnswer:
+    return await _shown(door, await _found(door, name))
+
+
+@router.patch("/{name}", summary="Change role or password, shut out, unlock", responses=refusals(400, 403, 404))
+async def change(name: Named, door: DoorOf, who: Administrator, body: UserChange) -> UserAnswer:
+    await _found(door, name)
+    user, _ = await accounts.change(door, name, body)
+    await note(door, "user-change", user.name, who.address, who.request_id, "allowed")
+    return await _shown(door, user)
+
+
+@router.delete(
+    "/{name}", summary="Delete an account, with its logins and keys", status_code=204, responses=refusals(403, 404)
+)
+async def delete(name: Named, door: DoorOf, who: Administrator) -> None:
+    await _found(door, name)
+    user = await door.identity.store.remove_user(name)
+    await door.identity.store.forgive(login.account(name))
+    await door.identity.known.look()
+    await note(door, "user-delete", user.name, who.address, who.request_id, "allowed")
+
+
+async def _found(door: Door, name: str) -> User:
+    user = await door.identity.store.user(name) if names.possible(name) else None
+    if user is None:
+        raise NotFound(f"There is no user {ascii(name)[1:-1][:63]}.")
+    return user
+
+
+async def _shown(door: Door, user: User) -> UserAnswer:
+    subject = login.account(user.name)
+    locked = await door.identity.store.locked([subject], door.clock.now())
+    return UserAnswer.of(user, locked.get(subject))
+
+
+def _name(token: str) -> str:
+    try:
+        name = base64.urlsafe_b64decode(token.encode()).decode()
+        if token and not names.possible(name):
+            raise ValueError(name)
+    except (binascii.Error, ValueError):
+        raise Malformed("continue takes the metadata.continue of the page before, unchanged.") from None
+    return name
