@@ -96,7 +96,7 @@ async def create(door: DoorOf, who: Asking, body: NewToken) -> TokenShown:
     key = ApiKey(secrets.token_hex(6), owner, body.name, digest(secret), scopes, now, body.expires_at)
     await door.identity.store.add_key(key)
     await door.identity.known.look()
-    await note(door, "token-create", key.id, who.address, who.request_id, "allowed")
+    await note(door, "token-create", who.name, who.address, who.request_id, "allowed", key.id)
     return TokenShown(token=f"{PREFIX}{key.id}_{secret}", **_fields(door, key))
 
 
@@ -105,7 +105,7 @@ async def revoke(id: Id, door: DoorOf, who: Asking) -> None:
     key = await _handled(door, who, id)
     await door.identity.store.remove_key(key.id)
     await door.identity.known.look()
-    await note(door, "token-revoke", key.id, who.address, who.request_id, "allowed")
+    await note(door, "token-revoke", who.name, who.address, who.request_id, "allowed", key.id)
 
 
 @router.post("/{id}/rotate", summary="Another secret for an API key; the old one ends now", responses=refusals(403, 404))
@@ -113,7 +113,7 @@ async def rotate(id: Id, door: DoorOf, who: Asking) -> TokenShown:
     key, secret = await _handled(door, who, id), secrets.token_urlsafe(32)
     rotated = await door.identity.store.rotate_key(key.id, digest(secret))
     await door.identity.known.look()
-    await note(door, "token-rotate", key.id, who.address, who.request_id, "allowed")
+    await note(door, "token-rotate", who.name, who.address, who.request_id, "allowed", key.id)
     return TokenShown(token=f"{PREFIX}{key.id}_{secret}", **_fields(door, rotated))
 
 

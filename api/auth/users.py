@@ -43,7 +43,7 @@ async def list_users(
 @router.post("", summary="Make an account", status_code=201, responses=refusals(400, 403, 409))
 async def create(door: DoorOf, who: Administrator, body: NewUser) -> UserAnswer:
     user = await accounts.create(door, body.username, accepted(body.password, body.username), body.role)
-    await note(door, "user-create", user.name, who.address, who.request_id, "allowed")
+    await note(door, "user-create", who.name, who.address, who.request_id, "allowed", user.name)
     return UserAnswer.of(user)
 
 
@@ -56,7 +56,7 @@ async def read(name: Named, door: DoorOf, who: Administrator) -> UserAnswer:
 async def change(name: Named, door: DoorOf, who: Administrator, body: UserChange) -> UserAnswer:
     await _found(door, name)
     user, _ = await accounts.change(door, name, body)
-    await note(door, "user-change", user.name, who.address, who.request_id, "allowed")
+    await note(door, "user-change", who.name, who.address, who.request_id, "allowed", user.name)
     return await _shown(door, user)
 
 
@@ -68,7 +68,7 @@ async def delete(name: Named, door: DoorOf, who: Administrator) -> None:
     user = await door.identity.store.remove_user(name)
     await door.identity.store.forgive(login.account(name))
     await door.identity.known.look()
-    await note(door, "user-delete", user.name, who.address, who.request_id, "allowed")
+    await note(door, "user-delete", who.name, who.address, who.request_id, "allowed", user.name)
 
 
 async def _found(door: Door, name: str) -> User:
