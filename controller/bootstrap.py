@@ -6,9 +6,11 @@ the controller alone beside API processes that share its database.
 
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import IO
 
 import anyio
 import structlog
@@ -30,6 +32,7 @@ from controller.adapters.simulated.host import simulated
 from controller.adapters.store import SqlStore
 from controller.adapters.tftp import TftpTree
 from controller.core.names import controller_lease
+from controller.ports.backup import Contents
 from controller.ports.clock import Clock
 from controller.ports.hints import Hints
 from controller.ports.logins import Revocations
@@ -71,6 +74,51 @@ def doctor(settings: Settings) -> Sequence[Finding]:
     return examination.examine(settings)
 
 
+def backup(
+    settings: Settings, to: Path | None, version: str, *, keys: bool, keep: int | None = None
+) -> tuple[Contents, str]:
+    """Into a new file, or a new file in a folder of which ``keep`` stay, or with None to standard output.
+
+    What it holds, and where it is. BackupError, StoreError.
+    """
+    from controller.adapters import backup, backup_files
+
+    now, state = clock().now(), settings.state_dir if keys else None
+
+    async def make(stream: IO[bytes], scratch: Path) -> Contents:
+        return await backup.create(settings.database, state, version, now, stream, scratch)
+
+    if to is None:
+        with backup_files.scratch(settings.state_dir) as folder:
+            return anyio.run(make, sys.stdout.buffer, folder), "standard output"
+    path = backup_files.dated(to, now) if to.is_dir() else to
+    with backup_files.new_file(path) as (stream, folder):
+        contents = anyio.run(make, stream, folder)
+    if keep is not None:
+        backup_files.forget(path.parent, keep)
+    return contents, str(path)
+
+
+def backup_check(source: Path | None) -> Contents:
+    """All of an archive against its own manifest; None is standard input. BackupError."""
+    from controller.adapters import backup, backup_files
+
+    with backup_files.opened(source) as stream:
+        return backup.check(stream)
+
+
+def restore(settings: Settings, source: Path | None, *, keys: bool, replace: bool) -> Contents:
+    """The archive's database and keys in place of ours. BackupError, StoreError, AlreadyRunning."""
+    from controller.adapters import backup, backup_files
+
+    async def run(stream: IO[bytes]) -> Contents:
+        state = settings.state_dir if keys else None
+        return await backup.restore(settings.database, stream, state, clock().now(), replace=replace)
+
+    with backup_files.opened(source) as stream, _alone(settings):
+        return anyio.run(run, stream)
+
+
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[tuple[Persistence, Hints]]:
     """The configured store, or the embedded one, whose schema is brought up to date by itself; and the wake-ups that go
@@ -78,7 +126,7 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Persistence, Hin
     embedded = settings.database_url is None
     if embedded:
         _prepare(settings)
-    hints = await open_hints(settings.redis_url, clock())
+    hints = await open_hints(settings.redis, clock())
     try:
         store = await SqlStore.open(settings.database, hints.tell)
     except SchemaDiffers:
@@ -99,10 +147,10 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Persistence, Hin
 @asynccontextmanager
 async def open_revocations(settings: Settings, store: Persistence) -> AsyncIterator[Revocations]:
     """In Redis beside the database where one is configured, which has to answer now. StoreError."""
-    if settings.redis_url is None:
+    if settings.redis is None:
         yield store
         return
-    async with revocations.shared(settings.redis_url, store, settings.site) as both:
+    async with revocations.shared(settings.redis, store, settings.site) as both:
         yield both
 
 

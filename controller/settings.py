@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -17,11 +18,21 @@ def _networks(given: object) -> object:
     return tuple(ip_network(part.strip()) for part in given.split(",") if part.strip()) if isinstance(given, str) else given
 
 
+class SettingsError(Exception):
+    """A setting cannot be used; it is named, with what to do."""
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GGNET_", frozen=True, extra="ignore")
 
     database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite in the state folder, no server needed")
+    database_password_file: Path | None = Field(
+        None, description="the password that GGNET_DATABASE_URL leaves out; unset: the URL is all there is"
+    )
     redis_url: str | None = Field(None, description="optional: wake-ups between processes; without it they poll each second")
+    redis_password_file: Path | None = Field(
+        None, description="the password that GGNET_REDIS_URL leaves out; unset: the URL is all there is"
+    )
     manifests: str | None = Field(
         None, description="folder, or git URL as URL#REF:SUBFOLDER; unset: objects come by REST alone"
     )
@@ -76,8 +87,35 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        return self.database_url or f"sqlite+aiosqlite:///{self.state_dir / 'ggnet.db'}"
+        """SettingsError."""
+        url = self.database_url or f"sqlite+aiosqlite:///{self.state_dir / 'ggnet.db'}"
+        return _with_password(url, self.database_password_file, "DATABASE")
+
+    @property
+    def redis(self) -> str | None:
+        """SettingsError."""
+        return None if self.redis_url is None else _with_password(self.redis_url, self.redis_password_file, "REDIS")
 
     @property
     def names(self) -> Site:
         return Site(self.iqn_prefix, self.site, self.server)
+
+
+def _with_password(url: str, file: Path | None, name: str) -> str:
+    """The URL with the file's only line as its password; nothing of either is repeated in a SettingsError."""
+    if file is None:
+        return url
+    variable = f"GGNET_{name}_PASSWORD_FILE"
+    try:
+        password = file.read_text("utf-8").removesuffix("\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise SettingsError(f"{variable}: {file} cannot be read: {reason}; see that its user may read it") from None
+    if not password or not password.isprintable():
+        raise SettingsError(f"{variable}: {file} does not hold one line with a password")
+    scheme, found, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    user, _, host = place.rpartition("@")
+    if not found or not place or ":" in user:
+        raise SettingsError(f"{variable} is for a GGNET_{name}_URL like SCHEME://USER@HOST/NAME, without a password in it")
+    return f"{scheme}://{user}:{quote(password, safe='')}@{host}{slash}{path}"

@@ -178,10 +178,11 @@ def _run(work: Callable[[], Awaitable[None]]) -> None:
 def _telling(work: Callable[[], T]) -> T:
     """What a store says is wrong, said to people. Failure."""
     from controller.ports.store import Fenced, StoreError
+    from controller.settings import SettingsError
 
     try:
         return work()
-    except* (StoreError, Fenced) as group:
+    except* (StoreError, Fenced, SettingsError) as group:
         raise Failure(str(_first(group))) from None
 
 

@@ -34,6 +34,29 @@ def newest() -> str | None:
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
+def revisions() -> frozenset[str]:
+    """All that this version knows."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
+def move(connection: Connection, shown: str, act: Callable[[Config], None]) -> None:
+    """Does that with the schema inside the connection's transaction; ``shown`` names the database. StoreError."""
+    config = _config()
+    config.attributes["connection"] = connection
+    try:
+        act(config)
+    except CommandError as error:
+        raise StoreError(
+            f"the schema of {shown} cannot be moved: {error}; it may be of a newer version: use that one"
+        ) from error
+
+
+def alone(connection: Connection) -> None:
+    """Until the transaction ends nobody else moves this schema."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ALONE})
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
@@ -43,16 +66,8 @@ def _config() -> Config:
 
 async def _run(url: str, act: Callable[[Config], None]) -> None:
     def inside(connection: Connection) -> None:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ALONE})
-        config = _config()
-        config.attributes["connection"] = connection
-        try:
-            act(config)
-        except CommandError as error:
-            raise StoreError(
-                f"the schema of {database.shown} cannot be moved: {error}; it may be of a newer version: use that one"
-            ) from error
+        alone(connection)
+        move(connection, database.shown, act)
 
     database = Database(url)
     try:

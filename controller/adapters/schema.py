@@ -1,6 +1,7 @@
 """At which revision the database's schema is, and whether that is ours."""
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.adapters.database import Database
 from controller.ports.store import StoreError
@@ -25,12 +26,17 @@ async def check(url: str) -> bool:
 
 async def current(database: Database) -> str | None:
     """The revision that Alembic has noted; None where it has never been."""
+    async with database.read() as conn:
+        return await revision(conn)
 
-    def revision(connection: Connection) -> str | None:
+
+async def revision(conn: AsyncConnection) -> str | None:
+    """As ``current``, inside a transaction."""
+
+    def noted(connection: Connection) -> str | None:
         if not inspect(connection).has_table("alembic_version"):
             return None
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
         return None if found is None else str(found)
 
-    async with database.read() as conn:
-        return await conn.run_sync(revision)
+    return await conn.run_sync(noted)
