@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from api import changes, health, history, objects, problems, sessions, watch
+from api import changes, health, history, objects, problems, sessions, watch, webhooks
 from api.auth import routes as auth
 from api.auth import tokens, users
 from api.deps import OPEN, Door, principal
@@ -44,7 +44,8 @@ def create(door: Door) -> FastAPI:
     )
     app.state.door = door
     app.include_router(health.router)
-    for router in (changes.router, sessions.router, history.router, watch.router, auth.router, users.router, tokens.router):
+    plain = (changes.router, sessions.router, history.router, watch.router, webhooks.router)
+    for router in (*plain, auth.router, users.router, tokens.router):
         app.include_router(router, prefix=PREFIX)
     for plural in PLURALS:
         app.include_router(objects.router(plural), prefix=PREFIX)

@@ -21,6 +21,7 @@ from api.roles import SCOPES, Scope
 from api.roles import Role as Role
 from controller.ports.clock import Clock
 from controller.ports.hints import Hints
+from controller.ports.notices import Outbox
 from controller.ports.store import Store
 from controller.settings import Settings
 
@@ -46,6 +47,7 @@ class Door:
     token: str
     hints: Hints
     identity: Identity
+    outbox: Outbox
     metrics: Metrics = field(default_factory=Metrics)
     mirror: Mirror = field(init=False)
     liveness: Liveness = field(init=False)

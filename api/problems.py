@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from controller.ports.notices import Full
 from controller.ports.store import Conflict, Gone, NotFound, StoreError
 from manifests.load import Invalid
 
@@ -75,6 +76,7 @@ TABLE: Mapping[type[Exception], Row] = {
     Managed: Row(409, "managed", "The object is managed by a source"),
     Guarded: Row(409, "guarded", "A guard refused"),
     Gone: Row(410, "gone", "The change log does not reach back that far"),
+    Full: Row(409, "full", "There is no room for more"),
     Conflict: Row(412, "conflict", "The object has changed since it was read"),
     TooLarge: Row(413, "too_large", "The body is too large"),
     Invalid: Row(422, "invalid", "The manifests are not valid"),

@@ -5,6 +5,7 @@ the controller alone beside API processes that share its database.
 """
 
 import os
+import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -31,15 +32,19 @@ from controller.adapters.schema import SchemaDiffers
 from controller.adapters.simulated.host import simulated
 from controller.adapters.store import SqlStore
 from controller.adapters.tftp import TftpTree
+from controller.core.mail import MailServer
 from controller.core.names import controller_lease
+from controller.core.notices import Matches
 from controller.ports.backup import Contents
 from controller.ports.clock import Clock
 from controller.ports.hints import Hints
 from controller.ports.logins import Revocations
+from controller.ports.notices import Outbox
 from controller.ports.sources import Source
 from controller.ports.store import Store
 from controller.settings import Settings
 from controller.shell.daemon import Daemon, lead
+from controller.shell.deliver import Deliverer
 from controller.shell.hints import Places
 from controller.shell.observe import Host
 from controller.shell.reconcile import Reconciler
@@ -48,7 +53,7 @@ log = structlog.get_logger()
 
 Finding = examination.Finding
 Persistence = SqlStore
-"""What answers both ``Store`` and ``IdentityStore``."""
+"""What answers ``Store`` and ``IdentityStore``, and whose database holds the rest."""
 
 
 def clock() -> Clock:
@@ -152,6 +157,27 @@ async def open_revocations(settings: Settings, store: Persistence) -> AsyncItera
         return
     async with revocations.shared(settings.redis, store, settings.site) as both:
         yield both
+
+
+def outbox(settings: Settings, store: Persistence) -> Outbox:
+    """What webhooks need; the controller alone does without its imports."""
+    from controller.adapters.notices import SqlNotices
+    from controller.adapters.notices_http import HttpCourier
+    from controller.adapters.notices_smtp import SmtpMailer
+    from controller.adapters.resolver import SystemResolver
+
+    courier = HttpCourier(SystemResolver(), settings.webhook_networks)
+    mailer = None
+    if settings.smtp_url is not None:
+        sender = settings.mail_from or f"ggnet@{socket.gethostname()}"
+        mailer = SmtpMailer(MailServer.parse(settings.smtp_url.get_secret_value()), sender)
+    return Outbox(SqlNotices(store.database), courier, mailer)
+
+
+async def deliver(settings: Settings, store: Store, outbox: Outbox, parse: Callable[[str], Matches]) -> None:
+    """Webhooks are sent, by one process at a time, until cancelled. ``parse`` reads label selectors."""
+    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    await Deliverer(store, outbox, clock(), holder, parse, settings.site).run()
 
 
 async def _upgrade(settings: Settings) -> None:

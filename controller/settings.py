@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from controller.core import addresses, mail
 from controller.core.names import Site
 from manifests.types import Name
 
@@ -68,6 +69,13 @@ class Settings(BaseSettings):
         5, description="more than anybody's slips, too few to guess"
     )
     lockout_minutes: Annotated[float, Field(gt=0, le=1440)] = Field(15.0, description="480 guesses a day at most")
+    webhook_allow: str | None = Field(
+        None,
+        description="networks that are not public and may get webhooks, with commas between; unset: none, because a"
+        " server that sends into its own network on request is what an attacker wants",
+    )
+    smtp_url: SecretStr | None = Field(None, description="optional: the server for mail to subscribers; unset: no mail")
+    mail_from: str | None = Field(None, description="the sender of mails; unset: ggnet at this machine's name")
     sweep_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="full look at everything; events come faster")
     source_seconds: Annotated[float, Field(gt=0)] = Field(5.0, description="how often a remote git source is asked")
 
@@ -76,6 +84,28 @@ class Settings(BaseSettings):
         None, validation_alias="XDG_CONFIG_HOME", description="client: where logins are kept; unset: ~/.config"
     )
     notify_socket: str | None = Field(None, validation_alias="NOTIFY_SOCKET", description="systemd sets it for Type=notify")
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _webhook_networks(cls, text: str | None) -> str | None:
+        addresses.networks(text or "")
+        return text
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_server(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            mail.MailServer.parse(url.get_secret_value())
+        return url
+
+    @field_validator("mail_from")
+    @classmethod
+    def _sender(cls, text: str | None) -> str | None:
+        return None if text is None else mail.address(text)
+
+    @property
+    def webhook_networks(self) -> tuple[addresses.Network, ...]:
+        return addresses.networks(self.webhook_allow or "")
 
     @property
     def pool(self) -> Path:

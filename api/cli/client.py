@@ -26,6 +26,7 @@ _EXIT = {
     "unauthorised": UNAUTHORISED,
     "forbidden": UNAUTHORISED,
     "conflict": CONFLICT,
+    "full": CONFLICT,
     "exists": CONFLICT,
     "managed": CONFLICT,
     "guarded": GUARDED,

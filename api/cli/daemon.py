@@ -141,6 +141,10 @@ def _open(settings: "Settings") -> tuple[socket.socket, str]:
 async def _serve(
     settings: "Settings", store: "Persistence", hints: "Hints", clock: "Clock", token: str, sock: socket.socket
 ) -> None:
+    """The door, and beside it the deliverer of webhooks: it needs the network and no privileges."""
+    import anyio
+
+    from api import selectors
     from api.app import create
     from api.auth.identity import identity
     from api.deps import Door
@@ -151,9 +155,12 @@ async def _serve(
     output.note(
         f"API on http://{f'[{host}]' if ':' in host else host}:{port}, token in {settings.state_dir / 'admin.token'}"
     )
-    async with bootstrap.open_revocations(settings, store) as revocations:
+    outbox = bootstrap.outbox(settings, store)
+    async with bootstrap.open_revocations(settings, store) as revocations, anyio.create_task_group() as tasks:
         ours = identity(store, revocations, clock, settings)
-        await serve(create(Door(store, clock, settings, token, hints, ours)), sock)
+        tasks.start_soon(bootstrap.deliver, settings, store, outbox, selectors.parse)
+        await serve(create(Door(store, clock, settings, token, hints, ours, outbox)), sock)
+        tasks.cancel_scope.cancel()
 
 
 def _run(work: Callable[[], Awaitable[None]]) -> None:

@@ -9,7 +9,7 @@ from typer._click.core import Context
 from typer._click.formatting import HelpFormatter
 from typer.core import TyperGroup
 
-from api.cli import backup, daemon, extras, login, objects, past, sets, tokens, users, verbs
+from api.cli import backup, daemon, extras, login, objects, past, sets, tokens, users, verbs, webhooks
 from api.cli.failure import ERROR, Failure
 
 _ABOUT = """Diskless boot, declared: GGnet makes LIO, dhcpd, TFTP and the disk pool match your manifests.
@@ -84,6 +84,7 @@ for _panel, _commands in _VERBS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
 app.add_typer(extras.schema, name="schema", rich_help_panel="Manifests")
+app.add_typer(webhooks.webhook, name="webhook", rich_help_panel="Look into")
 for _group, _name in ((login.context, "context"), (users.user, "user"), (tokens.token, "token")):
     app.add_typer(_group, name=_name, rich_help_panel="Who may come in")
 app.add_typer(backup.backup, name="backup", rich_help_panel="Run")

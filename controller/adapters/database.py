@@ -108,7 +108,8 @@ class Database:
         self._asking = anyio.Lock()
 
     def _sqlite(self) -> AsyncEngine:
-        engine = create_async_engine(self._url, connect_args={"isolation_level": None, "timeout": _BUSY_SECONDS})
+        arguments = {"isolation_level": None, "timeout": _BUSY_SECONDS}
+        engine = create_async_engine(self._url, connect_args=arguments, hide_parameters=True)
         event.listen(engine.sync_engine, "connect", _set_pragmas)
         event.listen(engine.sync_engine, "begin", _begin)
         return engine
@@ -129,7 +130,13 @@ class Database:
             "server_settings": settings,
         }
         # A connection is tried before use, so that a restart of PostgreSQL costs nobody a request.
-        return create_async_engine(url, connect_args=arguments, pool_pre_ping=True, pool_timeout=self._connect_seconds)
+        return create_async_engine(
+            url,
+            connect_args=arguments,
+            pool_pre_ping=True,
+            pool_timeout=self._connect_seconds,
+            hide_parameters=True,  # a failed statement is logged, and its parameters may be secrets
+        )
 
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """The dialect's own, for ``on_conflict_do_update``."""

@@ -50,6 +50,11 @@ class SqlStore(Objects, Queue, Reports, Leases, AccountRows, ApiKeyRows, LoginRo
             raise
         return store
 
+    @property
+    def database(self) -> Database:
+        """For what else lies in it."""
+        return self._db
+
     async def ping(self) -> None:
         async with self._db.read() as conn:
             await conn.execute(text("SELECT 1"))

@@ -173,3 +173,62 @@ leases = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("expires", Utc, nullable=False),
 )
+
+# What happens is told to these. The secrets must sign, so they stand here as they are: no answer and no log has them.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("url", Text),
+    Column("mail", Text),
+    Column("events", JSON, nullable=False),
+    Column("kinds", JSON, nullable=False),
+    Column("label_selector", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("created_by", Words, nullable=False),
+    Column("previous_secret", Text),
+    Column("previous_until", Utc),
+    Column("failing_since", Utc),
+    Column("disabled_reason", Words),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("webhook", String(36), ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("body", Text),
+    Column("created_at", Utc, nullable=False),
+    Column("not_before", Utc, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("ended_at", Utc),
+    Column("status", Integer),
+    Column("error", Words),
+    Index("ix_deliveries_order", "webhook", "state", "subject", "seq"),
+    Index("ix_deliveries_due", "state", "not_before"),
+)
+DELIVERIES = "deliveries"
+
+# How far the logs were followed for webhooks, and what was told last of each object; empty without a webhook.
+webhook_cursor = Table(
+    "webhook_cursor",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+webhook_facts = Table(
+    "webhook_facts",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("uid", String(36), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("labels", JSON, nullable=False),
+)

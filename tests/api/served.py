@@ -20,6 +20,7 @@ from api.auth.identity import identity
 from api.deps import Door
 from api.serve import bind, serve
 from api.token import ensure
+from controller import bootstrap
 from controller.adapters import migrate
 from controller.adapters.clock import SystemClock
 from controller.adapters.hints import LocalHints
@@ -207,7 +208,7 @@ def serving(folder: Path, warm: Warm, rounds: int = 4, **configured: Any) -> Ite
                 scopes.append((anyio.lowlevel.current_token(), scope))
                 clock = SystemClock()
                 ours = identity(store, store, clock, settings, rounds)
-                app = create(Door(store, clock, settings, token, LocalHints(), ours))
+                app = create(Door(store, clock, settings, token, LocalHints(), ours, bootstrap.outbox(settings, store)))
                 started.set()
                 await serve(app, sock)
         finally:

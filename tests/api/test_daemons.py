@@ -2,9 +2,11 @@
 
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -79,6 +81,46 @@ def test_the_api_alone_shows_that_no_controller_is_there(tmp_path: Path) -> None
         assert (planned.returncode, "not looked at its host yet" in planned.stderr) == (1, True)
         daemon.send_signal(signal.SIGINT)
         assert daemon.wait(20) == 0
+
+
+def test_the_api_sends_webhooks_and_a_test_says_what_the_receiver_answered(tmp_path: Path) -> None:
+    port, got = free_port(), list[bytes]()
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200 if self.path == "/good" else 500)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    here = {"GGNET_STATE_DIR": str(tmp_path), "GGNET_LISTEN": f"127.0.0.1:{port}"}
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as receiver,
+        running("api", folder=tmp_path, port=port, GGNET_WEBHOOK_ALLOW="127.0.0.1/32") as daemon,
+    ):
+        threading.Thread(target=receiver.serve_forever).start()
+        url = f"http://127.0.0.1:{receiver.server_port}"
+        token = (tmp_path / "admin.token").read_text().strip()
+        with httpx.Client(headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=20) as http:
+            wanted = [{"url": f"{url}/{way}", "events": ["object-changed"]} for way in ("good", "bad")]
+            ids = [http.post(f"http://127.0.0.1:{port}/api/v1/webhooks", json=one).json()["id"] for one in wanted]
+            http.post(f"http://127.0.0.1:{port}/api/v1/apply", content=SITE).raise_for_status()
+        good, bad = (ggnet("webhook", "test", one, **here) for one in ids)
+        assert (good.returncode, good.stdout) == (0, "delivered: the receiver answered 200\n"), good.stderr
+        assert (bad.returncode, "not delivered: answered 500" in bad.stderr) == (1, True)
+        deadline = time.monotonic() + 20
+        while sum(b'"object-changed"' in body for body in got) < 4 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert b'"name":"pc07"' in b"".join(got)
+        receiver.shutdown()
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(20) == 0
+        assert daemon.stderr is not None
+        said = daemon.stderr.read()
+        assert "Traceback" not in said
+        assert "whsec_" not in said
+        assert "/bad" not in said
 
 
 def test_migrate_says_whether_it_is_needed_and_does_it(tmp_path: Path) -> None:

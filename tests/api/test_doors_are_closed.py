@@ -15,6 +15,7 @@ from api.app import create
 from api.auth.identity import identity
 from api.deps import OPEN, Door
 from api.token import TokenError, ensure, read
+from controller import bootstrap
 from controller.adapters.clock import SystemClock
 from controller.adapters.hints import LocalHints
 from controller.adapters.store import SqlStore
@@ -27,7 +28,8 @@ MANUAL = {"/openapi.json", "/docs", "/redoc", "/docs/oauth2-redirect"}
 def application(folder: Path) -> FastAPI:
     store = SqlStore(f"sqlite+aiosqlite:///{folder / 'none.db'}")
     clock, settings = SystemClock(), Settings(state_dir=folder)
-    return create(Door(store, clock, settings, "x" * 43, LocalHints(), identity(store, store, clock, settings)))
+    ours, outbox = identity(store, store, clock, settings), bootstrap.outbox(settings, store)
+    return create(Door(store, clock, settings, "x" * 43, LocalHints(), ours, outbox))
 
 
 def flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
