@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from api import changes, health, history, objects, problems, sessions, watch, webhooks
+from api import bulk, changes, health, history, objects, problems, removing, sessions, watch, webhooks
 from api.auth import routes as auth
 from api.auth import tokens, users
 from api.deps import OPEN, Door, principal
@@ -31,6 +31,22 @@ class _App(FastAPI):
         return document
 
 
+ROUTERS = (
+    changes.router,
+    bulk.router,
+    removing.deleted,
+    sessions.router,
+    history.router,
+    watch.router,
+    webhooks.router,
+    auth.router,
+    users.router,
+    tokens.router,
+    *map(objects.router, PLURALS),
+)
+"""Below ``PREFIX``."""
+
+
 def create(door: Door) -> FastAPI:
     app = _App(
         title="GGnet",
@@ -44,11 +60,8 @@ def create(door: Door) -> FastAPI:
     )
     app.state.door = door
     app.include_router(health.router)
-    plain = (changes.router, sessions.router, history.router, watch.router, webhooks.router)
-    for router in (*plain, auth.router, users.router, tokens.router):
+    for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
-    for plural in PLURALS:
-        app.include_router(objects.router(plural), prefix=PREFIX)
     problems.install(app)
     app.add_middleware(Edge, clock=door.clock, metrics=door.metrics)
     return app

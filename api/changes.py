@@ -1,14 +1,21 @@
 """Sets of manifests: apply them, plan them, say what differs now."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
-from api import bodies, sight, writes
+from api import bodies, overrides, replies, sight, writes
 from api.deps import Asking, Door, DoorOf
+from api.foreseen import as_stored
 from api.history import event_wire
-from api.objects import DryRun, Force
+from api.once import Again, Attempt
+from api.parameters import DryRun, Force
 from controller.core.wire import plan_wire
+from controller.ports.requests import Kept
+from controller.ports.store import Applied
 from manifests.kinds import Object
 
 router = APIRouter(tags=["changes"])
@@ -20,18 +27,29 @@ _MANIFESTS = {
         }
     }
 }
-DRIFTED = "Drifted"
+_TOLD = ("Drifted", "Overridden", "OverrideEnded")
 
 
-@router.post("/apply", summary="Create or replace many objects, as one transaction", openapi_extra=_MANIFESTS)
+@router.post(
+    "/apply",
+    summary="Create or replace many objects, as one transaction",
+    openapi_extra=_MANIFESTS,
+    responses={200: {"model": writes.Outcome}},
+)
 async def apply(
-    request: Request, door: DoorOf, who: Asking, dry_run: DryRun = False, force: Force = False
-) -> dict[str, Any]:
-    loaded = await bodies.manifests(request)
-    if not loaded.objects:
-        raise bodies.refused("", "", "there are no manifests in the body")
-    wish = writes.Wish(loaded.objects, dict(loaded.expect), force, dry_run)
-    return writes.applied_wire(await writes.put(door, who, wish), dry_run=dry_run)
+    request: Request, door: DoorOf, who: Asking, again: Again, dry_run: DryRun = False, force: Force = False
+) -> Response:
+    def compose(applied: Applied, objects: Mapping[str, Object]) -> Kept:
+        return Kept(200, json.dumps(writes.applied_wire(applied, dry_run=dry_run)))
+
+    async def act(attempt: Attempt) -> Response:
+        loaded = await bodies.manifests(request)
+        if not loaded.objects:
+            raise bodies.refused("", "", "there are no manifests in the body")
+        wish = writes.Wish(loaded.objects, dict(loaded.expect), force, dry_run)
+        return await replies.put(door, who, wish, attempt, compose)
+
+    return await again.once(act, dry_run=dry_run)
 
 
 @router.post("/plan", summary="What would be done, with these manifests over the stored ones", openapi_extra=_MANIFESTS)
@@ -39,7 +57,7 @@ async def plan(request: Request, door: DoorOf) -> dict[str, Any]:
     loaded = await bodies.manifests(request)
     await door.mirror.fresh()
     standing = dict(door.mirror.objects)
-    overlaid = {**standing, **{item.key: _as_stored(item, standing.get(item.key)) for item in loaded.objects}}
+    overlaid = {**standing, **{item.key: as_stored(item, standing.get(item.key)) for item in loaded.objects}}
     writes.whole(writes.living(overlaid.values()).values())
     return await _decided(door, overlaid)
 
@@ -48,19 +66,14 @@ async def plan(request: Request, door: DoorOf) -> dict[str, Any]:
 async def drift(door: DoorOf) -> dict[str, Any]:
     await door.mirror.fresh()
     found = await _decided(door, dict(door.mirror.objects))
-    events = [event for event in await door.store.events(None, 1000) if event.reason == DRIFTED]
-    return {**found, "events": [event_wire(event) for event in events]}
+    events = [event for event in await door.store.events(None, 1000) if event.reason in _TOLD]
+    return {
+        **found,
+        "overridden": overrides.wire(door.mirror.objects.values()),
+        "events": [event_wire(event) for event in events],
+    }
 
 
 async def _decided(door: Door, objects: dict[str, Object]) -> dict[str, Any]:
     seen = await sight.look(door)
     return {**plan_wire(sight.decide(door, objects, seen)), **sight.seen_wire(seen, door.clock.now())}
-
-
-def _as_stored(item: Object, before: Object | None) -> Object:
-    """The manifest as the store would hold it: what the server adds is kept, a changed spec is a new generation."""
-    if before is None:
-        return item.model_copy(update={"metadata": item.metadata.model_copy(update={"uid": "new", "generation": 1})})
-    generation = (before.metadata.generation or 0) + (before.spec != item.spec)
-    server = {"uid": before.metadata.uid, "generation": generation, "created_at": before.metadata.created_at}
-    return item.model_copy(update={"metadata": item.metadata.model_copy(update=server), "status": before.status})

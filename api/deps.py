@@ -20,9 +20,9 @@ from api.problems import Forbidden, Unauthorised
 from api.roles import SCOPES, Scope
 from api.roles import Role as Role
 from controller.ports.clock import Clock
+from controller.ports.database import Database
 from controller.ports.hints import Hints
 from controller.ports.notices import Outbox
-from controller.ports.store import Store
 from controller.settings import Settings
 
 _LOGIN = "/api/v1/auth/login"
@@ -41,7 +41,7 @@ _SIGN_IN = (
 class Door:
     """All that the routes share."""
 
-    store: Store
+    store: Database
     clock: Clock
     settings: Settings
     token: str

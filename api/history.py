@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from api.deps import DoorOf
+from api.parameters import DryRun
 from controller.ports.store import Event, NotFound, Revision
 from manifests.types import shown
 
@@ -58,12 +59,13 @@ async def revisions(
 
 
 @router.post("/revisions/{sha}/approve", summary="Let a revision through that the prune guard held")
-async def approve(sha: str, door: DoorOf) -> dict[str, Any]:
+async def approve(sha: str, door: DoorOf, dry_run: DryRun = False) -> dict[str, Any]:
     """``sha`` may be shortened, as long as it names one guarded revision."""
     held = [one for one in await door.store.revisions(None, 1000) if one.verdict == "guarded" and one.sha.startswith(sha)]
     shas = {(one.source, one.sha) for one in held}
     if len(shas) != 1 or len(sha) < 4:
         raise NotFound(f"{shown(sha)} names {len(shas)} guarded revisions, not one: see GET /api/v1/revisions.")
     source, full = shas.pop()
-    await door.store.approve(source, full)
+    if not dry_run:
+        await door.store.approve(source, full)
     return {"source": source, "sha": full, "approved": True}

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from controller.ports.notices import Full
+from controller.ports.requests import InProgress, KeyReused
 from controller.ports.store import Conflict, Gone, NotFound, StoreError
 from manifests.load import Invalid
 
@@ -22,6 +23,10 @@ MEDIA_TYPE = "application/problem+json"
 
 class Malformed(Exception):
     """The request cannot be read as what it says it is."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Unauthorised(Exception):
@@ -46,6 +51,16 @@ class Managed(Exception):
 
 class Guarded(Exception):
     """Somebody would lose a running PC: ask for that by name."""
+
+
+class Refused(Exception):
+    """Of many, some cannot be done, so none was: leave them out, or ask for what can be done (partial=true)."""
+
+    def __init__(self, errors: Sequence[Mapping[str, Any]]) -> None:
+        first = f"{errors[0]['object']}: {errors[0]['message']}"
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        super().__init__(f"{first}{more}; nothing was done: leave out what is refused, or send partial=true.")
+        self.errors = errors
 
 
 class TooLarge(Exception):
@@ -75,15 +90,20 @@ TABLE: Mapping[type[Exception], Row] = {
     Exists: Row(409, "exists", "The object exists already"),
     Managed: Row(409, "managed", "The object is managed by a source"),
     Guarded: Row(409, "guarded", "A guard refused"),
+    Refused: Row(409, "refused", "Some were refused"),
+    InProgress: Row(409, "in_progress", "The first request with this key is under way"),
     Gone: Row(410, "gone", "The change log does not reach back that far"),
     Full: Row(409, "full", "There is no room for more"),
     Conflict: Row(412, "conflict", "The object has changed since it was read"),
     TooLarge: Row(413, "too_large", "The body is too large"),
     Invalid: Row(422, "invalid", "The manifests are not valid"),
     RequestValidationError: Row(422, "invalid", "The request is not valid"),
+    KeyReused: Row(422, "idempotency_mismatch", "The key belongs to another request"),
     Unavailable: Row(503, "unavailable", "Not ready"),
     StoreError: Row(503, "unavailable", "The store does not answer"),
 }
+
+KNOWN = tuple(TABLE)
 
 _BY_STATUS = {
     404: Row(404, "not_found", "There is nothing at this address"),
@@ -122,7 +142,30 @@ async def _known(request: Request, error: Exception) -> JSONResponse:
     headers = {"WWW-Authenticate": "Bearer"} if row.status == 401 else {}
     if isinstance(error, Unauthorised) and error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
-    return response(request, row, str(error) or str(type(error).__doc__), headers=headers)
+    if isinstance(error, InProgress):
+        headers["Retry-After"] = "1"
+    detail = str(error) or str(type(error).__doc__)
+    return response(request, row, detail, _errors(error, detail), headers=headers)
+
+
+def _errors(error: Exception, detail: str) -> Sequence[Mapping[str, Any]]:
+    match error:
+        case Refused():
+            return error.errors
+        case KeyReused() | InProgress():
+            return [{"field": "Idempotency-Key", "message": detail}]
+        case Malformed(field=str(field)) if field:
+            return [{"field": field, "message": detail}]
+    return []
+
+
+async def told(request: Request, error: Exception) -> JSONResponse:
+    """What the client is told of one of ``KNOWN``."""
+    if isinstance(error, Invalid):
+        return await _invalid(request, error)
+    if isinstance(error, RequestValidationError):
+        return await _parameters(request, error)
+    return await (_store if isinstance(error, StoreError) else _known)(request, error)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -7,18 +7,20 @@ Who may write what: an object that a git source manages is changed there, unless
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import anyio
 
+from api import overrides
 from api.deps import Door, Principal
 from api.live.mirror import Mirror
 from api.problems import Guarded, Managed
+from controller.ports.requests import Record
 from controller.ports.store import Applied, Gone, News, NotFound
 from manifests.kinds import Object
 from manifests.load import Invalid
-from manifests.meta import DISRUPTION
+from manifests.meta import DISRUPTION, Strict
 from manifests.references import check
 from manifests.session import Session
 
@@ -31,10 +33,25 @@ Rule = Callable[[Mapping[str, Object]], None]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Specs to stand; ``expect`` holds resourceVersions that must still stand, 0 for an object that must not be there."""
+    """Specs to stand; ``expect`` holds resourceVersions that must still stand, 0 for an object that must not be there.
+
+    ``revive`` are the uids of what is restored, ``record`` is kept with the change (both as in ``Store.put``).
+    """
 
     objects: Sequence[Object]
     expect: Mapping[str, int]
+    force: bool = False
+    dry_run: bool = False
+    revive: Mapping[str, str] = field(default_factory=dict)
+    record: Record | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Objects that are to go, all or none."""
+
+    keys: Sequence[str]
+    expect: Mapping[str, int] = field(default_factory=dict)
     force: bool = False
     dry_run: bool = False
 
@@ -71,7 +88,7 @@ async def put(door: Door, who: Principal, wish: Wish) -> Applied:
         unmanaged([standing[key] for key in keys if key in standing])
 
     judge = _Judge(door.mirror, {item.key: item for item in wish.objects}, () if wish.force else (ours,))
-    return await _judged(
+    applied = await _judged(
         door,
         lambda: door.store.put(
             wish.objects,
@@ -80,29 +97,45 @@ async def put(door: Door, who: Principal, wish: Wish) -> Applied:
             expect=wish.expect,
             dry_run=wish.dry_run,
             force=wish.force,
+            revive=wish.revive,
+            record=wish.record,
             admission=judge,
         ),
     )
+    if wish.force and not wish.dry_run:
+        await overrides.tell(door, who, (*applied.created, *applied.changed))
+    return applied
 
 
-async def delete(door: Door, key: str, expect: Mapping[str, int], *, force: bool = False) -> Applied:
+async def delete(door: Door, who: Principal, gone: Removal) -> Applied:
     """NotFound, Invalid (something still refers to it), Managed, Guarded, Conflict."""
 
     def there(standing: Mapping[str, Object]) -> None:
-        item = standing.get(key)
-        if item is None or item.metadata.deleted_at is not None:
-            raise NotFound(f"There is no {key}.")
-        if not force:
-            unmanaged([item])
-            idle(item, standing.values())
+        for key in gone.keys:
+            item = standing.get(key)
+            if item is None:
+                raise NotFound(f"There is no {key}.")
+            if not gone.force:
+                unmanaged([item])
+        if not gone.force:
+            idle(gone.keys, standing.values())
 
-    judge = _Judge(door.mirror, {key: None}, (there,))
-    if force:
-        await door.mirror.fresh()
-        await judge.admit(())
-        await door.store.annotate(key, {DISRUPTION: "allowed"})
-        expect = {}
-    return await _judged(door, lambda: door.store.mark_deleted([key], door.clock.now(), expect=expect, admission=judge))
+    judge = _Judge(door.mirror, dict.fromkeys(gone.keys), (there,))
+    applied = await _judged(
+        door,
+        lambda: door.store.mark_deleted(
+            gone.keys,
+            door.clock.now(),
+            who=who.manager,
+            annotations={DISRUPTION: "allowed"} if gone.force else None,
+            expect=gone.expect,
+            dry_run=gone.dry_run,
+            admission=judge,
+        ),
+    )
+    if gone.force and not gone.dry_run:
+        await overrides.tell(door, who, applied.deleted)
+    return applied
 
 
 async def _judged(door: Door, write: Callable[[], Awaitable[T]]) -> T:
@@ -138,20 +171,32 @@ def unmanaged(objects: Iterable[Object]) -> None:
             )
 
 
-def idle(item: Object, stored: Iterable[Object]) -> None:
-    """Guarded, when the object's PC is running from the disk that would go."""
+def idle(keys: Iterable[str], stored: Iterable[Object]) -> None:
+    """Guarded, when a PC is running from a disk that would go with one of these."""
+    going = frozenset(keys)
     sessions = [one for one in stored if isinstance(one, Session) and one.status and one.status.phase == "Active"]
     for one in sessions:
-        if one.key == item.key or f"Machine/{one.spec.machine}" == item.key:
+        if going & {one.key, f"Machine/{one.spec.machine}"}:
             raise Guarded(f"{one.spec.machine} is logged in to the disk of {one.key}: shut it down first, or force the cut.")
 
 
+class Outcome(Strict):
+    """What one transaction did, or would do."""
+
+    created: tuple[str, ...]
+    changed: tuple[str, ...]
+    deleted: tuple[str, ...]
+    unchanged: int
+    resource_version: int
+    dry_run: bool
+
+
 def applied_wire(applied: Applied, *, dry_run: bool = False) -> dict[str, Any]:
-    return {
-        "created": list(applied.created),
-        "changed": list(applied.changed),
-        "deleted": list(applied.deleted),
-        "unchanged": applied.unchanged,
-        "resourceVersion": applied.resource_version,
-        "dryRun": dry_run,
-    }
+    return Outcome(
+        created=applied.created,
+        changed=applied.changed,
+        deleted=applied.deleted,
+        unchanged=applied.unchanged,
+        resource_version=applied.resource_version,
+        dry_run=dry_run,
+    ).wire()

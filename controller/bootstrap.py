@@ -133,12 +133,12 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Persistence, Hin
         _prepare(settings)
     hints = await open_hints(settings.redis, clock())
     try:
-        store = await SqlStore.open(settings.database, hints.tell)
+        store = await SqlStore.open(settings.database, hints.tell, restore_days=settings.restore_days)
     except SchemaDiffers:
         if not embedded:
             raise
         await _upgrade(settings)
-        store = await SqlStore.open(settings.database, hints.tell)
+        store = await SqlStore.open(settings.database, hints.tell, restore_days=settings.restore_days)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hints.run)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from manifests.types import Name, shown
 
 API_VERSION: Literal["ggnet/v1"] = "ggnet/v1"
-SERVER_FIELDS = ("uid", "generation", "resourceVersion", "createdAt", "managedBy", "deletedAt")
+SERVER_FIELDS = ("uid", "generation", "resourceVersion", "createdAt", "managedBy", "overriddenBy", "deletedAt")
 
 PAUSED = "ggnet/paused"
 DELETION_POLICY = "ggnet/deletion-policy"
@@ -97,6 +97,7 @@ class Metadata(Strict):
     resource_version: int | None = None
     created_at: datetime | None = None
     managed_by: str | None = None
+    overridden_by: str | None = None
     deleted_at: datetime | None = None
 
     @property

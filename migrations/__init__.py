@@ -1,4 +1,4 @@
 """Revisions of the database schema."""
 
-NEWEST = "0003"
+NEWEST = "0004"
 """The last of them, so that to start needs no look at all of them."""

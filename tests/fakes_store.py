@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from controller.ports.requests import Asked, InProgress, Kept, KeyReused, Record, Ticket
 from controller.ports.store import (
     Admission,
     Applied,
@@ -26,8 +27,9 @@ from controller.ports.store import (
     Revision,
     StatusWrite,
 )
+from controller.ports.tombstones import Tombstone
 from manifests.kinds import KINDS, Object
-from manifests.meta import PRUNE, Metadata
+from manifests.meta import DISRUPTION, PRUNE, Metadata
 
 _AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -43,6 +45,8 @@ class _Row:
     version: int = 0
     generation: int = 1
     deleted_at: datetime | None = None
+    deleted_by: str = ""
+    overridden_by: str | None = None
     by_hand: dict[str, str | None] = field(default_factory=dict)
     status: dict[str, Any] | None = None
     status_version: int = 0
@@ -51,6 +55,23 @@ class _Row:
     def annotations(self) -> dict[str, str]:
         both = {**self.said["annotations"], **self.by_hand}
         return {name: value for name, value in both.items() if value is not None}
+
+
+@dataclass
+class _Grave:
+    """A row that was removed."""
+
+    key: str
+    row: _Row
+    removed_at: datetime
+
+
+@dataclass
+class _Request:
+    digest: str
+    claim: int
+    at: datetime
+    kept: Kept | None = None
 
 
 @dataclass
@@ -71,8 +92,18 @@ def _said(manifest: Object) -> dict[str, Any]:
 
 
 class MemoryStore:
-    def __init__(self, *, changes_kept: int = 100_000, events_kept: int = 10_000) -> None:
+    def __init__(
+        self,
+        *,
+        changes_kept: int = 100_000,
+        events_kept: int = 10_000,
+        restore_days: int = 30,
+        tombstones_kept: int = 10_000,
+    ) -> None:
         self._changes_kept, self._events_kept = changes_kept, events_kept
+        self._days, self._tombstones_kept = timedelta(days=restore_days), tombstones_kept
+        self._graves: dict[str, _Grave] = {}
+        self._requests: dict[str, _Request] = {}
         self._rows: dict[str, _Row] = {}
         self._log: list[LogEntry] = []
         self._version = self._uids = self._seq = 0
@@ -103,6 +134,7 @@ class MemoryStore:
                 "resource_version": max(row.version, row.status_version),
                 "created_at": row.created_at,
                 "managed_by": row.manager,
+                "overridden_by": row.overridden_by,
                 "deleted_at": row.deleted_at,
             }
         )
@@ -146,14 +178,18 @@ class MemoryStore:
         expect: Mapping[str, int] | None = None,
         dry_run: bool = False,
         force: bool = False,
+        revive: Mapping[str, str] | None = None,
+        record: Record | None = None,
         admission: Admission | None = None,
     ) -> Applied:
         if admission is not None:
             await admission.admit(self._news(admission.known))
         before = deepcopy(self.__dict__)
         try:
-            applied = self._put(objects, manager, now, prune, expect or {}, force)
-        except Conflict:
+            applied = self._put(objects, manager, now, prune, expect or {}, revive or {}, force)
+            if record is not None:
+                self._answer(record, applied, {one.key: self._manifest(one.key) for one in objects})
+        except (Conflict, NotFound, InProgress):
             self.__dict__ = before
             raise
         if dry_run:
@@ -161,7 +197,14 @@ class MemoryStore:
         return applied
 
     def _put(
-        self, objects: Sequence[Object], manager: str, now: datetime, prune: bool, expect: Mapping[str, int], force: bool
+        self,
+        objects: Sequence[Object],
+        manager: str,
+        now: datetime,
+        prune: bool,
+        expect: Mapping[str, int],
+        revive: Mapping[str, str],
+        force: bool,
     ) -> Applied:
         wanted = {manifest.key: _said(manifest) for manifest in sorted(objects, key=lambda manifest: manifest.key)}
         if len(wanted) != len(objects):
@@ -176,12 +219,15 @@ class MemoryStore:
             if row.annotations.get(PRUNE) != "disabled"
         ]
         for key in created:
-            self._uids += 1
-            uid = str(uuid.UUID(int=self._uids, version=4))
-            self._rows[key] = _Row(uid, manager, wanted[key], now, version=self._entry(key, "ADDED"))
+            self._rows[key] = self._create(key, wanted[key], manager, now, revive.get(key))
         for key in changed:
             self._rows[key].version = self._entry(key, "MODIFIED")
-        self._delete(pruned, now)
+        self._delete(pruned, now, manager)
+        for key in pruned:
+            self._rows[key].overridden_by = None
+        for grave in self._graves.values():
+            if prune and grave.row.manager == manager:
+                grave.row.overridden_by = None
         self._mark([*created, *changed, *pruned])
         adopted = [key for key in (*created, *changed) if key.startswith("Session/")]
         self._orphans -= {wanted[key]["spec"]["machine"] for key in adopted}
@@ -189,61 +235,173 @@ class MemoryStore:
             tuple(created), tuple(changed), tuple(pruned), len(wanted) - len(created) - len(changed), self._version
         )
 
+    def _create(self, key: str, said: dict[str, Any], manager: str, now: datetime, uid: str | None) -> _Row:
+        if uid is None:
+            self._uids += 1
+            fresh = str(uuid.UUID(int=self._uids, version=4))
+            return _Row(fresh, manager, said, now, version=self._entry(key, "ADDED"))
+        grave = self._graves.get(uid)
+        if grave is None or grave.key != key or grave.removed_at <= now - self._days:
+            raise NotFound(f"{key} cannot be restored any more")
+        del self._graves[uid]
+        old = grave.row
+        taken = old.overridden_by is not None
+        return _Row(
+            uid,
+            old.manager if taken else manager,
+            said,
+            old.created_at,
+            version=self._entry(key, "ADDED"),
+            generation=old.generation + 1,
+            overridden_by=manager if taken else None,
+        )
+
     def _replace(self, key: str, said: dict[str, Any], manager: str, force: bool) -> bool:
         row = self._rows[key]
-        withdrawn = row.deleted_at is not None
+        withdrawn, by_source = row.deleted_at is not None, manager.startswith("git:")
         if row.manager.startswith("git:") and manager.startswith("api:") and not force and not withdrawn:
             raise Conflict(f"{key} is managed by {row.manager}: change it there, or force it")
-        if row.manager.startswith("git:") and force and not withdrawn:
-            manager = row.manager
-        after = replace(row, said=said, manager=manager, deleted_at=None)
-        if withdrawn or not manager.startswith("git:"):
+        if manager == row.manager and by_source and row.overridden_by and row.annotations.get("ggnet/paused") == "true":
+            return False
+        taken = row.manager.startswith("git:") and not by_source and (not withdrawn or row.overridden_by is not None)
+        owner = row.manager if taken else manager
+        after = replace(row, said=said, manager=owner, deleted_at=None, deleted_by="")
+        if withdrawn or not owner.startswith("git:"):
             after.by_hand = {}
         if withdrawn or said["spec"] != row.said["spec"]:
             after.generation += 1
+        if not (taken and after == row):
+            after.overridden_by = manager if taken else None
         self._rows[key] = after
         return after != row
 
-    def _delete(self, keys: Sequence[str], now: datetime) -> None:
+    def _delete(self, keys: Sequence[str], now: datetime, who: str, taken: bool = False) -> None:
         for key in keys:
-            self._rows[key].deleted_at = now
-            self._rows[key].version = self._entry(key, "MODIFIED")
+            row = self._rows[key]
+            row.overridden_by = who if taken and row.manager.startswith("git:") else row.overridden_by
+            row.deleted_at, row.deleted_by = now, who
+            row.version = self._entry(key, "MODIFIED")
 
     async def mark_deleted(
         self,
         keys: Sequence[str],
         now: datetime,
         *,
+        who: str = "",
+        annotations: Mapping[str, str | None] | None = None,
         expect: Mapping[str, int] | None = None,
+        dry_run: bool = False,
         admission: Admission | None = None,
     ) -> Applied:
         if admission is not None:
             await admission.admit(self._news(admission.known))
+        before = deepcopy(self.__dict__)
         wanted = sorted(set(keys))
         fresh = [key for key in wanted if self._row(key).deleted_at is None]
         self._demand(expect or {})
-        self._delete(fresh, now)
+        for key in wanted:
+            by_hand = self._laid_over(self._rows[key], annotations or {})
+            if by_hand != self._rows[key].by_hand:
+                self._rows[key].by_hand = by_hand
+                if key not in fresh:
+                    self._rows[key].version = self._entry(key, "MODIFIED")
+                    self._mark([key])
+        self._delete(fresh, now, who, who.startswith("api:"))
         self._mark(fresh)
-        return Applied(deleted=tuple(fresh), unchanged=len(wanted) - len(fresh), resource_version=self._version)
+        applied = Applied(deleted=tuple(fresh), unchanged=len(wanted) - len(fresh), resource_version=self._version)
+        if dry_run:
+            self.__dict__ = before
+        return applied
 
-    async def remove(self, key: str, uid: str, *, orphan: str | None = None) -> None:
+    async def remove(self, key: str, uid: str, now: datetime, *, orphan: str | None = None) -> None:
         row = self._rows.get(key)
         if row is None or row.uid != uid:
             return
         if row.deleted_at is None:
             raise Conflict(f"{key} is wanted again: it is not removed")
+        if self._days or row.overridden_by is not None:
+            row.by_hand = {**row.by_hand, DISRUPTION: None}
+            self._graves[uid] = _Grave(key, row, now)
+        newest = sorted(self._graves.items(), key=lambda pair: (pair[1].removed_at, pair[0]), reverse=True)
+        for number, (old, grave) in enumerate(newest):
+            late = number >= self._tombstones_kept or grave.removed_at <= now - self._days
+            if late and grave.row.overridden_by is None:
+                del self._graves[old]
         del self._rows[key]
         self._entry(key, "DELETED")
         self._orphans |= {orphan} if orphan else set()
 
+    async def overridden(self, manager: str) -> Mapping[str, str]:
+        graves = {grave.key: grave.row for grave in self._graves.values() if grave.row.manager == manager}
+        rows = {key: row for key, row in self._rows.items() if row.manager == manager}
+        awake = {key: row for key, row in rows.items() if row.annotations.get("ggnet/paused") != "true"}
+        return {key: row.overridden_by for key, row in {**graves, **awake}.items() if row.overridden_by is not None}
+
+    async def tombstones(
+        self, now: datetime, *, key: str | None = None, kind: str | None = None, after: str = "", limit: int = 500
+    ) -> Sequence[Tombstone]:
+        graves = [grave for grave in self._graves.values() if grave.removed_at > now - self._days]
+        if after in self._graves:
+            last = self._graves[after]
+            graves = [one for one in graves if (one.removed_at, one.row.uid) < (last.removed_at, after)]
+        graves = [one for one in graves if key in (None, one.key) and kind in (None, one.key.partition("/")[0])]
+        graves.sort(key=lambda one: (one.removed_at, one.row.uid), reverse=True)
+        return [self._tombstone(one) for one in graves[:limit]]
+
+    def _tombstone(self, grave: _Grave) -> Tombstone:
+        mine = self._rows.get(grave.key)
+        self._rows[grave.key] = replace(grave.row, status=None, version=0, status_version=0)
+        found = self._manifest(grave.key)
+        if mine is None:
+            del self._rows[grave.key]
+        else:
+            self._rows[grave.key] = mine
+        return Tombstone(found, grave.row.deleted_by or grave.row.manager, grave.removed_at, grave.removed_at + self._days)
+
+    # requests that may be sent twice
+
+    async def begin(self, asked: Asked, now: datetime) -> Ticket | Kept:
+        row = self._requests.get(asked.id)
+        held = timedelta(hours=24) if row is None or row.kept else timedelta(seconds=60)
+        if row is None or row.at <= now - held:
+            self._seq += 1
+            self._requests[asked.id] = _Request(asked.digest, self._seq, now)
+            return Ticket(asked.id, str(self._seq))
+        if row.digest != asked.digest:
+            raise KeyReused
+        if row.kept is None:
+            raise InProgress
+        return row.kept
+
+    def _held(self, ticket: Ticket) -> _Request | None:
+        row = self._requests.get(ticket.id)
+        return row if row and str(row.claim) == ticket.claim and row.kept is None else None
+
+    def _answer(self, record: Record, applied: Applied, objects: Mapping[str, Object]) -> None:
+        row = self._held(record.ticket)
+        if row is None:
+            raise InProgress
+        row.kept = record.compose(applied, objects)
+
+    async def keep(self, ticket: Ticket, kept: Kept) -> None:
+        if row := self._held(ticket):
+            row.kept = kept
+
+    async def abandon(self, ticket: Ticket) -> None:
+        if self._held(ticket):
+            del self._requests[ticket.id]
+
     async def orphans(self) -> frozenset[str]:
         return frozenset(self._orphans)
 
+    @staticmethod
+    def _laid_over(row: _Row, annotations: Mapping[str, str | None]) -> dict[str, str | None]:
+        both = {**row.by_hand, **annotations}
+        return {name: value for name, value in both.items() if row.said["annotations"].get(name) != value}
+
     async def annotate(self, key: str, annotations: Mapping[str, str | None]) -> None:
         row = self._row(key)
-        by_hand = {**row.by_hand, **annotations}
-        declared = row.said["annotations"]
-        after = replace(row, by_hand={name: value for name, value in by_hand.items() if declared.get(name) != value})
+        after = replace(row, by_hand=self._laid_over(row, annotations))
         if after.annotations != row.annotations:
             Metadata.model_validate({"name": key.partition("/")[2], "annotations": after.annotations})
             after.version = self._entry(key, "MODIFIED")

@@ -29,6 +29,9 @@ _EXIT = {
     "full": CONFLICT,
     "exists": CONFLICT,
     "managed": CONFLICT,
+    "refused": CONFLICT,
+    "in_progress": CONFLICT,
+    "idempotency_mismatch": INVALID,
     "guarded": GUARDED,
 }
 _REMEDY = {
@@ -36,6 +39,7 @@ _REMEDY = {
     "forbidden": "ask an administrator for a role that may",
     "conflict": "read it again (ggnet get), then decide anew",
     "managed": "commit the change to its source, or add --force",
+    "refused": "correct or leave out what is listed, or add --partial",
     "guarded": "shut the PC down first, or add --force",
     "unavailable": "see ggnet doctor, and the daemon's log",
 }

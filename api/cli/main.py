@@ -9,7 +9,7 @@ from typer._click.core import Context
 from typer._click.formatting import HelpFormatter
 from typer.core import TyperGroup
 
-from api.cli import backup, daemon, extras, login, objects, past, sets, tokens, users, verbs, webhooks
+from api.cli import backup, daemon, extras, login, objects, past, removal, sets, tokens, users, verbs, webhooks
 from api.cli.failure import ERROR, Failure
 
 _ABOUT = """Diskless boot, declared: GGnet makes LIO, dhcpd, TFTP and the disk pool match your manifests.
@@ -73,7 +73,9 @@ _VERBS = {
         verbs.start,
         verbs.stop,
         objects.wait,
-        objects.delete,
+        removal.delete,
+        removal.deleted,
+        removal.restore,
     ),
     "Look into": (past.events, past.history, past.drift, past.why, verbs.suspend, verbs.resume),
     "Manifests": (sets.validate,),

@@ -84,22 +84,6 @@ def describe(what: options.Object) -> None:
     output.table(["  LAST", "TYPE", "REASON", "COUNT", "MESSAGE"], told)
 
 
-def delete(what: options.Object, force: options.Force = False) -> None:
-    """Remove one object; what it has on the boot server is withdrawn first.
-
-    Refused (exit code 9) while its PC is running from the disk that would go, unless --force asks for the cut.
-
-    Examples:
-
-      ggnet delete session/pc07
-
-      ggnet delete machine/pc07
-    """
-    ref = kinds.parse_one(what)
-    client.connect().call("DELETE", ref.path, params={"force": "true" if force else None})
-    output.line(f"{ref.key} deleted")
-
-
 def wait(
     what: options.Object,
     goal: Annotated[

@@ -34,9 +34,15 @@ Output = Annotated[
 ]
 Json = Annotated[PlanFormat | None, typer.Option("-o", "--output", help="json, for programs.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Also when a source manages it, or its PC is running.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")]
 Timeout = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="How long to wait: 30s, 5m, 1h.")]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def dry(dry_run: bool) -> str:
+    """What a line says of something that was only tried."""
+    return " (dry run)" if dry_run else ""
 
 
 def seconds(text: str) -> float:

@@ -42,6 +42,7 @@ def history(
     ] = None,
     form: options.Json = None,
     limit: Limit = 20,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Show the revisions of the sources, the newest first: commit, author, verdict, and what was wrong with it.
 
@@ -55,8 +56,8 @@ def history(
     if approve is not None:
         if not approve.isalnum() or not approve.isascii():
             raise Failure(f"{ascii(approve)[:60]} is not a revision", 2, remedy="see ggnet history")
-        done = connection.post(f"/revisions/{approve}/approve")
-        output.line(f"revision {done['sha'][:12]} of {done['source']} approved")
+        done = connection.post(f"/revisions/{approve}/approve", params={"dryRun": "true" if dry_run else None})
+        output.line(f"revision {done['sha'][:12]} of {done['source']} approved{options.dry(dry_run)}")
         return
     found = connection.get("/revisions", limit=limit)["items"]
     if form is not None:
@@ -87,6 +88,10 @@ def drift(form: options.Json = None) -> None:
         output.as_json(answer)
         return
     planview.show(answer)
+    for one in answer["overridden"]:
+        how = "deleted" if one["deleted"] else "changed"
+        until = "until it is resumed" if one["suspended"] else "until the source's next reading"
+        output.line(f"{one['object']} overridden: {how} by {one['by']}, against source {one['source']}, {until}")
     if answer["events"]:
         output.line("")
         _event_table(answer["events"], connection)

@@ -73,7 +73,7 @@ def plan(
 
 def apply(
     file: From,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
+    dry_run: options.DryRun = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until all of it is Ready.")] = False,
     timeout: options.Timeout = "120s",
     force: options.Force = False,
@@ -92,7 +92,7 @@ def apply(
     loaded = _load(file)
     query = {"dryRun": "true" if dry_run else None, "force": "true" if force else None}
     answer = _refer(loaded, "/apply", content=_body(loaded), params=query)
-    suffix = " (dry run)" if dry_run else ""
+    suffix = options.dry(dry_run)
     for verb in ("created", "changed", "deleted"):
         for key in answer[verb]:
             output.line(f"{key} {verb}{suffix}")

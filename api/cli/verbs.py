@@ -1,18 +1,28 @@
 """The everyday verbs: ``start``, ``stop``, ``suspend``, ``resume``."""
 
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from api.cli import client, kinds, options, output, waiting
+from api.cli import client, kinds, many, options, output, waiting
+from api.cli.failure import USAGE, Failure
 from api.cli.kinds import Ref
+from api.cli.many import Asked
 
-Machine = Annotated[str, typer.Argument(metavar="MACHINE", help="The machine's name.", show_default=False)]
+Machines = Annotated[
+    list[str] | None, typer.Argument(metavar="[MACHINE...]", help="The machines' names.", show_default=False)
+]
+Selector = Annotated[
+    str | None, typer.Option("-l", "--selector", help="All machines with these labels: room=main.", show_default=False)
+]
+Partial = Annotated[bool, typer.Option("--partial", help="Of several, do what can be done; else all or none.")]
 
 
 def start(
-    machine: Machine,
+    machines: Machines = None,
+    selector: Selector = None,
     image: Annotated[
         str | None, typer.Option("--image", help="Image, or IMAGE@v3; default: what it ran last.", show_default=False)
     ] = None,
@@ -22,77 +32,103 @@ def start(
     wait: Annotated[bool, typer.Option("--wait", help="Until its disk is served.")] = False,
     timeout: options.Timeout = "120s",
     force: options.Force = False,
+    partial: Partial = False,
+    dry_run: options.DryRun = False,
 ) -> None:
-    """Let a machine boot an image from the network.
+    """Let machines boot an image from the network: one, several, or all with a label.
 
     Examples:
 
       ggnet start pc07 --image win11
 
       ggnet start pc07 --image win11@v3 --wait
+
+      ggnet start -l room=main --image win11 --dry-run
     """
     deadline = time.monotonic() + options.seconds(timeout)
-    ref = _session(machine)
     wanted = {key: value for key, value in (("image", image), ("persistence", persistence)) if value is not None}
     connection = client.connect()
-    item = connection.post(f"{ref.path}/start", json=wanted, params={"force": "true" if force else None})
-    output.line(f"{ref.key} starts {item['spec']['image']}")
-    if wait:
+    asked = Asked(_names(machines, selector), selector, force, partial, dry_run)
+    if asked.names is not None and len(asked.names) == 1:
+        ref = Ref("sessions", asked.names[0])
+        item = connection.post(f"{ref.path}/start", json=wanted, params=asked.params)
+        output.line(f"{ref.key} starts {item['spec']['image']}{options.dry(dry_run)}")
+        going: Sequence[Ref] = [ref]
+    else:
+        going = many.do(connection, "start", asked, wanted)
+    for ref in going if wait and not dry_run else ():
         waiting.until(connection, ref, waiting.Goal("condition", "Ready", "True"), deadline)
         output.line(f"{ref.key} ready")
 
 
 def stop(
-    machine: Machine,
+    machines: Machines = None,
+    selector: Selector = None,
     force: Annotated[bool, typer.Option("--force", help="Cut its disk even while its PC runs.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until it has stopped.")] = False,
     timeout: options.Timeout = "120s",
+    partial: Partial = False,
+    dry_run: options.DryRun = False,
 ) -> None:
-    """Stop a machine's session. While its PC runs it keeps its disk, and stops when it is shut down.
+    """Stop the sessions of machines. While its PC runs each keeps its disk, and stops when the PC is shut down.
 
     Examples:
 
       ggnet stop pc07
 
       ggnet stop pc07 --force
+
+      ggnet stop -l room=main
     """
     deadline = time.monotonic() + options.seconds(timeout)
-    ref = _session(machine)
     connection = client.connect()
-    item = connection.post(f"{ref.path}/stop", params={"force": "true" if force else None})
-    runs = item.get("status", {}).get("phase") == "Active" and not force
-    output.line(f"{ref.key} stops" + (" when its PC is shut down (--force cuts it now)" if runs else ""))
-    if wait:
+    asked = Asked(_names(machines, selector), selector, force, partial, dry_run)
+    if asked.names is not None and len(asked.names) == 1:
+        ref = Ref("sessions", asked.names[0])
+        item = connection.post(f"{ref.path}/stop", params=asked.params)
+        runs = item.get("status", {}).get("phase") == "Active" and not force
+        until = " when its PC is shut down (--force cuts it now)" if runs else ""
+        output.line(f"{ref.key} stops{until}{options.dry(dry_run)}")
+        going: Sequence[Ref] = [ref]
+    else:
+        going = many.do(connection, "stop", asked, {})
+    for ref in going if wait and not dry_run else ():
         waiting.until(connection, ref, waiting.Goal("phase", value="Stopped"), deadline)
         output.line(f"{ref.key} stopped")
 
 
-def suspend(what: options.Object) -> None:
+def suspend(what: options.Object, dry_run: options.DryRun = False) -> None:
     """Leave one object alone: it is neither changed nor repaired until it is resumed.
 
     Example:
 
       ggnet suspend machine/pc07
     """
-    output.line(f"{_post(what, 'suspend').key} suspended")
+    output.line(f"{_post(what, 'suspend', dry_run).key} suspended{options.dry(dry_run)}")
 
 
-def resume(what: options.Object) -> None:
+def resume(what: options.Object, dry_run: options.DryRun = False) -> None:
     """Look after a suspended object again.
 
     Example:
 
       ggnet resume machine/pc07
     """
-    output.line(f"{_post(what, 'resume').key} resumed")
+    output.line(f"{_post(what, 'resume', dry_run).key} resumed{options.dry(dry_run)}")
 
 
-def _post(what: str, verb: str) -> Ref:
+def _post(what: str, verb: str, dry_run: bool) -> Ref:
     ref = kinds.parse_one(what)
-    client.connect().post(f"{ref.path}/{verb}")
+    client.connect().post(f"{ref.path}/{verb}", params={"dryRun": "true" if dry_run else None})
     return ref
 
 
-def _session(machine: str) -> Ref:
-    """A machine may be given as pc07 or machine/pc07."""
-    return Ref("sessions", kinds.parse_one(machine if "/" in machine else f"machine/{machine}").name)
+def _names(machines: list[str] | None, selector: str | None) -> list[str] | None:
+    """Machines may be given as pc07 or machine/pc07. Failure, wrong usage."""
+    if bool(machines) == (selector is not None):
+        raise Failure(
+            "say which machines: by name, or with -l", USAGE, remedy="ggnet start pc07, or ggnet start -l room=main"
+        )
+    if machines is None or selector is not None:
+        return None
+    return [kinds.parse_one(one if "/" in one else f"machine/{one}").name or "" for one in machines]

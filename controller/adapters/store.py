@@ -12,13 +12,18 @@ from controller.adapters.store_logins import LockoutRows, LoginRows, RevocationR
 from controller.adapters.store_objects import Objects
 from controller.adapters.store_queue import Queue
 from controller.adapters.store_reports import Reports
+from controller.adapters.store_requests import Requests
+from controller.adapters.store_tombstones import Grave, Tombstones
 from migrations import NEWEST
 
 
-class SqlStore(Objects, Queue, Reports, Leases, AccountRows, ApiKeyRows, LoginRows, LockoutRows, RevocationRows):
-    """Answers ``Store`` and ``IdentityStore``.
+class SqlStore(
+    Objects, Queue, Reports, Leases, Requests, Tombstones, AccountRows, ApiKeyRows, LoginRows, LockoutRows, RevocationRows
+):
+    """Answers ``Store``, ``Requests``, ``Tombstones`` and ``IdentityStore``.
 
-    ``changes_kept``: what a watcher may miss before it must list again; some 10 MB at most.
+    ``changes_kept``: what a watcher may miss before it must list again; some 10 MB at most. What was deleted can be
+    restored for ``restore_days``, of more than ``tombstones_kept`` the latest.
     """
 
     def __init__(
@@ -28,16 +33,19 @@ class SqlStore(Objects, Queue, Reports, Leases, AccountRows, ApiKeyRows, LoginRo
         *,
         changes_kept: int = 100_000,
         events_kept: int = 10_000,
+        restore_days: int = 30,
+        tombstones_kept: int = 10_000,
     ) -> None:
         self._db = Database(url, committed)
         self._changes_kept = changes_kept
         self._events_kept = events_kept
+        self._grave = Grave(restore_days, tombstones_kept)
 
     @classmethod
-    async def open(cls, url: str, committed: Callable[[], None] = lambda: None) -> "SqlStore":
+    async def open(cls, url: str, committed: Callable[[], None] = lambda: None, *, restore_days: int = 30) -> "SqlStore":
         """A store that answers and has our schema; ``committed`` is called after every write. StoreError, with all
         connections closed."""
-        store = cls(url, committed)
+        store = cls(url, committed, restore_days=restore_days)
         try:
             await store._db.prepare()
             found, shown = await current(store._db), store._db.shown

@@ -14,10 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.adapters.database import BATCH, Database, advance, batches, execute_many, lock
 from controller.adapters.store_queue import mark
+from controller.adapters.store_requests import answered
 from controller.adapters.store_rows import (
     ROWS,
     UPDATE,
     Declared,
+    Row,
     created,
     declared,
     demand,
@@ -26,14 +28,19 @@ from controller.adapters.store_rows import (
     manifest,
     replaced,
     stored,
+    suspended,
 )
+from controller.adapters.store_tombstones import Grave, put_back
 from controller.adapters.tables import RESOURCE_VERSION, changes, counters, objects, orphans, statuses
+from controller.ports.requests import Record
 from controller.ports.store import Admission, Applied, Conflict, Gone, LogEntry, News, NotFound
 from manifests.kinds import Object
 from manifests.meta import PRUNE, Metadata
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 _VERSION = select(counters.c.value).where(counters.c.name == RESOURCE_VERSION)
+_MARKED = ("deleted_at", "deleted_by", "overridden_by", "overrides", "resource_version")
+_DELETE = update(objects).where(objects.c.key == bindparam("row")).values({name: bindparam(name) for name in _MARKED})
 _PULSE = f"SELECT value FROM counters WHERE name = '{RESOURCE_VERSION}'"  # noqa: S608 our own word
 _NEWS = (
     select(
@@ -46,16 +53,12 @@ _NEWS = (
     .where(changes.c.resource_version > bindparam("since"))
     .order_by(changes.c.resource_version)
 )
-_DELETE = (
-    update(objects)
-    .where(objects.c.key == bindparam("row"))
-    .values(deleted_at=bindparam("at"), resource_version=bindparam("version"))
-)
 
 
 class Objects:
     _db: Database
     _changes_kept: int
+    _grave: Grave
 
     async def get(self, key: str) -> Object:
         async with self._db.read() as conn:
@@ -65,12 +68,8 @@ class Objects:
         return manifest(row)
 
     async def fetch(self, keys: Collection[str]) -> Mapping[str, Object]:
-        found: dict[str, Object] = {}
         async with self._db.read() as conn:
-            for some in batches(sorted(keys)):
-                rows = (await conn.execute(ROWS.where(objects.c.key.in_(some)))).mappings()
-                found |= {row["key"]: manifest(row) for row in rows}
-        return found
+            return await _read(conn, keys)
 
     async def list(self, kind: str | None = None) -> tuple[Sequence[Object], int]:
         query = ROWS.order_by(objects.c.key)
@@ -98,6 +97,8 @@ class Objects:
         expect: Mapping[str, int] | None = None,
         dry_run: bool = False,
         force: bool = False,
+        revive: Mapping[str, str] | None = None,
+        record: Record | None = None,
         admission: Admission | None = None,
     ) -> Applied:
         wanted = await declared(objects)
@@ -107,26 +108,36 @@ class Objects:
                 await admission.admit(await _news(conn, admission.known, version))
             rows = await stored(conn, wanted.keys() | (expect or {}).keys())
             demand(expect or {}, rows)
-            fresh = list(created({key: one for key, one in wanted.items() if key not in rows}, manager, now))
+            new = {key: one for key, one in wanted.items() if key not in rows}
+            revived = await self._grave.opened(conn, revive, now) if revive else {}
+            fresh = list(created(new, manager, now, revived))
             pairs = [replaced(rows[key], one, manager, force) for key, one in wanted.items() if key in rows]
             changed = [values for values in pairs if values is not None]
-            pruned = await _prunable(conn, manager, wanted.keys()) if prune else []
-            version = await self._write(conn, version, now, fresh, changed, pruned)
+            pruned = await _prunable(conn, manager, wanted.keys(), now) if prune else []
+            if prune:
+                await put_back(conn, manager)
+            version = await self._write(conn, version, fresh, changed, pruned)
             added = tuple(values["key"] for values in fresh)
             moved = tuple(values["row"] for values in changed)
             await _adopt(conn, [wanted[key] for key in (*added, *moved)])
-        return Applied(added, moved, tuple(pruned), len(pairs) - len(changed), version)
+            applied = Applied(added, moved, tuple(v["row"] for v in pruned), len(pairs) - len(changed), version)
+            if record is not None:
+                await answered(conn, record, applied, await _read(conn, wanted))
+        return applied
 
     async def mark_deleted(
         self,
         keys: Sequence[str],
         now: datetime,
         *,
+        who: str = "",
+        annotations: Mapping[str, str | None] | None = None,
         expect: Mapping[str, int] | None = None,
+        dry_run: bool = False,
         admission: Admission | None = None,
     ) -> Applied:
         wanted = sorted(set(keys))
-        async with self._db.write() as conn:
+        async with self._db.write(dry_run=dry_run) as conn:
             version = await lock(conn, RESOURCE_VERSION)
             if admission is not None:
                 await admission.admit(await _news(conn, admission.known, version))
@@ -135,11 +146,13 @@ class Objects:
             if missing:
                 raise NotFound(f"there is no {', '.join(missing)}")
             demand(expect or {}, rows)
-            fresh = [key for key in wanted if rows[key]["deleted_at"] is None]
-            version = await self._write(conn, version, now, [], [], fresh)
-        return Applied(deleted=tuple(fresh), unchanged=len(wanted) - len(fresh), resource_version=version)
+            marks = [_marked(rows[key], now, who, annotations or {}) for key in wanted]
+            written = [values for values in marks if values is not None]
+            version = await self._write(conn, version, [], [], written)
+        fresh = tuple(values["row"] for values in written if rows[values["row"]]["deleted_at"] is None)
+        return Applied(deleted=fresh, unchanged=len(wanted) - len(fresh), resource_version=version)
 
-    async def remove(self, key: str, uid: str, *, orphan: str | None = None) -> None:
+    async def remove(self, key: str, uid: str, now: datetime, *, orphan: str | None = None) -> None:
         async with self._db.write() as conn:
             version = await lock(conn, RESOURCE_VERSION)
             row = (await stored(conn, [key])).get(key)
@@ -147,10 +160,18 @@ class Objects:
                 return
             if row["deleted_at"] is None:
                 raise Conflict(f"{key} is wanted again: it is not removed")
+            await self._grave.bury(conn, row, now)
             await conn.execute(delete(objects).where(objects.c.uid == uid))
             await write_log(conn, version, [(key, "DELETED")], self._changes_kept)
             if orphan is not None:
                 await conn.execute(self._db.insert(orphans).values(machine=orphan).on_conflict_do_nothing())
+
+    async def overridden(self, manager: str) -> Mapping[str, str]:
+        query = select(objects).where(objects.c.managed_by == manager, objects.c.overridden_by.is_not(None))
+        async with self._db.read() as conn:
+            rows = (await conn.execute(query)).mappings().all()
+            buried = await self._grave.overridden(conn, manager)
+        return {**buried, **{row["key"]: row["overridden_by"] for row in rows if not suspended(row)}}
 
     async def orphans(self) -> frozenset[str]:
         async with self._db.read() as conn:
@@ -162,14 +183,12 @@ class Objects:
             row = (await stored(conn, [key])).get(key)
             if row is None:
                 raise NotFound(f"there is no {key}")
-            overrides = {**row["overrides"], **annotations}
-            declared = row["annotations"]
-            overrides = {name: value for name, value in overrides.items() if declared.get(name) != value}
+            overrides = _laid_over(row, annotations)
             after = {**row, "overrides": overrides}
             if in_force(after) == in_force(row):
                 return
             Metadata(name=row["name"], annotations=in_force(after))
-            await self._write(conn, version, None, [], [{**kept(row), "overrides": overrides}], [])
+            await self._write(conn, version, [], [{**kept(row), "overrides": overrides}], [])
 
     async def changes(self, since: int, limit: int = 500) -> Sequence[LogEntry]:
         query = select(changes).where(changes.c.resource_version > since).order_by(changes.c.resource_version).limit(limit)
@@ -190,24 +209,21 @@ class Objects:
         self,
         conn: AsyncConnection,
         version: int,
-        now: datetime | None,
         created: Sequence[dict[str, Any]],
         changed: Sequence[dict[str, Any]],
-        deleted: Sequence[str],
+        deleted: Sequence[dict[str, Any]],
     ) -> int:
         """Gives out resourceVersions, writes rows and log, marks the keys dirty; the last resourceVersion."""
         if not created and not changed and not deleted:
             return version
         log: list[tuple[str, ChangeType]] = [(values["key"], "ADDED") for values in created]
         log += [(values["row"], "MODIFIED") for values in changed]
-        log += [(key, "MODIFIED") for key in deleted]
-        for number, values in enumerate([*created, *changed], start=version + 1):
+        log += [(values["row"], "MODIFIED") for values in deleted]
+        for number, values in enumerate([*created, *changed, *deleted], start=version + 1):
             values["resource_version"] = number
         await execute_many(conn, insert(objects), created)
         await execute_many(conn, UPDATE, changed)
-        first = version + len(created) + len(changed) + 1
-        marks = [{"row": key, "at": now, "version": number} for number, key in enumerate(deleted, start=first)]
-        await execute_many(conn, _DELETE, marks)
+        await execute_many(conn, _DELETE, deleted)
         await mark(self._db, conn, [key for key, _ in log])
         return await write_log(conn, version, log, self._changes_kept)
 
@@ -244,14 +260,46 @@ async def write_log(conn: AsyncConnection, version: int, log: Sequence[tuple[str
     return last
 
 
-async def _prunable(conn: AsyncConnection, manager: str, wanted: Collection[str]) -> list[str]:
+async def _prunable(conn: AsyncConnection, manager: str, wanted: Collection[str], now: datetime) -> list[dict[str, Any]]:
     query = (
         select(objects.c.key, objects.c.annotations, objects.c.overrides)
         .where(objects.c.managed_by == manager, objects.c.deleted_at.is_(None))
         .order_by(objects.c.key)
     )
     rows = (await conn.execute(query)).mappings()
-    return [row["key"] for row in rows if row["key"] not in wanted and in_force(row).get(PRUNE) != "disabled"]
+    gone = [row for row in rows if row["key"] not in wanted and in_force(row).get(PRUNE) != "disabled"]
+    common = {"deleted_at": now, "deleted_by": manager, "overridden_by": None}
+    return [{"row": row["key"], "overrides": row["overrides"], **common} for row in gone]
+
+
+def _marked(row: Row, now: datetime, who: str, annotations: Mapping[str, str | None]) -> dict[str, Any] | None:
+    """The values for ``_DELETE``; None when it is marked already and says all this."""
+    overrides = _laid_over(row, annotations)
+    if row["deleted_at"] is not None and overrides == row["overrides"]:
+        return None
+    taken = row["managed_by"].startswith("git:") and who.startswith("api:")
+    fresh = row["deleted_at"] is None
+    return {
+        "row": row["key"],
+        "deleted_at": now if fresh else row["deleted_at"],
+        "deleted_by": who if fresh else row["deleted_by"],
+        "overridden_by": who if fresh and taken else row["overridden_by"],
+        "overrides": overrides,
+    }
+
+
+def _laid_over(row: Row, annotations: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The annotations set by hand, with these among them; none that only repeats what is declared."""
+    both = {**row["overrides"], **annotations}
+    return {name: value for name, value in both.items() if row["annotations"].get(name) != value}
+
+
+async def _read(conn: AsyncConnection, keys: Collection[str]) -> dict[str, Object]:
+    found: dict[str, Object] = {}
+    for some in batches(sorted(keys)):
+        rows = (await conn.execute(ROWS.where(objects.c.key.in_(some)))).mappings()
+        found |= {row["key"]: manifest(row) for row in rows}
+    return found
 
 
 async def _adopt(conn: AsyncConnection, written: Sequence[Declared]) -> None:

@@ -15,6 +15,7 @@ from controller.adapters.database import batches
 from controller.adapters.tables import objects, statuses
 from controller.ports.store import Conflict, StoreError
 from manifests.kinds import KINDS, Object
+from manifests.meta import PAUSED
 
 Row = RowMapping | Mapping[str, Any]
 
@@ -30,6 +31,8 @@ _WRITTEN = (
     "annotations",
     "overrides",
     "spec",
+    "overridden_by",
+    "deleted_by",
 )
 UPDATE = update(objects).where(objects.c.key == bindparam("row")).values({name: bindparam(name) for name in _WRITTEN})
 
@@ -87,6 +90,7 @@ def manifest(row: Row) -> Object:
         "resource_version": shown_version(row),
         "created_at": row["created_at"],
         "managed_by": row["managed_by"],
+        "overridden_by": row["overridden_by"],
         "deleted_at": row["deleted_at"],
     }
     try:
@@ -110,21 +114,31 @@ def demand(expect: Mapping[str, int], rows: Mapping[str, Row]) -> None:
             raise Conflict(f"{key} has changed: it is at resourceVersion {shown_version(row)}, not {version}; read it again")
 
 
-def created(wanted: Mapping[str, Declared], manager: str, now: datetime) -> Iterator[dict[str, Any]]:
+def created(
+    wanted: Mapping[str, Declared], manager: str, now: datetime, revived: Mapping[str, Row]
+) -> Iterator[dict[str, Any]]:
+    """``revived`` are the tombstones of those that were there before: what is outside under their uid is theirs again.
+
+    One that was taken from its source by force is its source's again.
+    """
     for key, one in wanted.items():
+        before = revived.get(key)
+        overridden = before is not None and before["overridden_by"] is not None
         yield {
             "key": key,
             "kind": one.kind,
             "name": one.name,
-            "uid": str(uuid.uuid4()),
-            "generation": 1,
-            "created_at": now,
-            "managed_by": manager,
+            "uid": before["uid"] if before else str(uuid.uuid4()),
+            "generation": before["generation"] + 1 if before else 1,
+            "created_at": before["created_at"] if before else now,
+            "managed_by": before["managed_by"] if before and overridden else manager,
             "deleted_at": None,
             "labels": one.labels,
             "annotations": one.annotations,
             "overrides": {},
             "spec": one.spec,
+            "overridden_by": manager if overridden else None,
+            "deleted_by": None,
         }
 
 
@@ -139,21 +153,31 @@ def replaced(row: Row, wanted: Declared, manager: str, force: bool) -> dict[str,
     Marked deleted, it is wanted again under the same uid (what is outside under its names is taken up where the
     withdrawal left it) and a new generation (what was observed of it before counts no more).
     """
-    withdrawn = row["deleted_at"] is not None
-    if row["managed_by"].startswith("git:") and manager.startswith("api:") and not (force or withdrawn):
-        raise Conflict(f"{row['key']} is managed by {row['managed_by']}: change it there, or force it")
-    if row["managed_by"].startswith("git:") and force and not withdrawn:
-        manager = row["managed_by"]  # overridden by hand, it stays its source's, whose next commit wins it back
-    overrides = row["overrides"] if manager.startswith("git:") and not withdrawn else {}
+    withdrawn, owner, by_source = row["deleted_at"] is not None, row["managed_by"], manager.startswith("git:")
+    if owner.startswith("git:") and manager.startswith("api:") and not (force or withdrawn):
+        raise Conflict(f"{row['key']} is managed by {owner}: change it there, or force it")
+    if by_source and manager == owner and row["overridden_by"] and suspended(row):
+        return None
+    overridden = owner.startswith("git:") and not by_source and (not withdrawn or row["overridden_by"] is not None)
+    if overridden:
+        by_source = True  # overridden by hand, it stays its source's, which wins it back at its next reading
     moved = withdrawn or row["spec"] != wanted.spec
     after = {
         **kept(row),
         "generation": row["generation"] + moved,
-        "managed_by": manager,
+        "managed_by": owner if overridden else manager,
         "deleted_at": None,
         "labels": wanted.labels,
         "annotations": wanted.annotations,
-        "overrides": overrides,
+        "overrides": row["overrides"] if by_source and not withdrawn else {},
         "spec": wanted.spec,
+        "deleted_by": None,
     }
+    if overridden and after == kept(row):
+        return None
+    after["overridden_by"] = manager if overridden else None
     return None if after == kept(row) else after
+
+
+def suspended(row: Row) -> bool:
+    return in_force(row).get(PAUSED) == "true"

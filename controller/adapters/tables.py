@@ -80,6 +80,7 @@ DIRTY = "dirty"
 EVENTS = "events"
 
 # ``overrides`` are annotations set by hand over the declared ones (value, or null for removed): see ``annotate``.
+# ``overridden_by`` is who changed or deleted by force what a source manages; ``deleted_by`` who asked for the deletion.
 objects = Table(
     "objects",
     metadata,
@@ -96,7 +97,17 @@ objects = Table(
     Column("annotations", JSON, nullable=False),
     Column("overrides", JSON, nullable=False),
     Column("spec", JSON, nullable=False),
+    Column("overridden_by", Text),
+    Column("deleted_by", Text),
     Index("ix_objects_versions", "key", "resource_version"),  # a quiet sweep reads this and no spec
+)
+# Asked every few seconds, and nearly always empty: hence only the rows that count.
+Index(
+    "ix_objects_overridden_by",
+    objects.c.managed_by,
+    objects.c.key,
+    sqlite_where=objects.c.overridden_by.is_not(None),
+    postgresql_where=objects.c.overridden_by.is_not(None),
 )
 
 statuses = Table(

@@ -3,9 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from manifests.kinds import Object
+
+if TYPE_CHECKING:
+    from controller.ports.requests import Record
 
 
 class Conflict(Exception):
@@ -152,6 +155,8 @@ class Store(Protocol):
         expect: Mapping[str, int] | None = None,
         dry_run: bool = False,
         force: bool = False,
+        revive: Mapping[str, str] | None = None,
+        record: "Record | None" = None,
         admission: Admission | None = None,
     ) -> Applied:
         """Create or replace these specs as one transaction, marking what changed dirty. An unchanged spec writes nothing.
@@ -162,6 +167,11 @@ class Store(Protocol):
         An object that is marked deleted is wanted again: the same uid, a new generation, no ``deletedAt``; whoever
         put it owns it. A Session that is put makes its machine no orphan. Gone when the log does not reach back to what
         ``admission`` knows.
+
+        What is forced over a ``git:`` manager is marked ``overriddenBy`` until that manager puts it back, which it does
+        not while the object is suspended. ``revive`` names the uids (by key) that created objects had before they were
+        removed: they are the same again, a generation later. NotFound when such a one may not be restored any more.
+        ``record`` is kept with the change, or neither is. InProgress when its ticket has run out.
         """
 
     async def mark_deleted(
@@ -169,16 +179,27 @@ class Store(Protocol):
         keys: Sequence[str],
         now: datetime,
         *,
+        who: str = "",
+        annotations: Mapping[str, str | None] | None = None,
         expect: Mapping[str, int] | None = None,
+        dry_run: bool = False,
         admission: Admission | None = None,
     ) -> Applied:
-        """Sets ``deletedAt``; the controller withdraws what is served, then calls ``remove``. NotFound, Conflict, Gone."""
+        """Sets ``deletedAt``; the controller withdraws what is served, then calls ``remove``. NotFound, Conflict, Gone.
 
-    async def remove(self, key: str, uid: str, *, orphan: str | None = None) -> None:
+        ``who`` is the manager that asks; what an ``api:`` one takes from a ``git:`` one is marked ``overriddenBy``.
+        ``annotations`` are set with it, as ``annotate`` does, also of what is being withdrawn already.
+        """
+
+    async def remove(self, key: str, uid: str, now: datetime, *, orphan: str | None = None) -> None:
         """The row goes, once nothing outside is left; ``orphan`` names the machine whose disk was left in place.
 
-        Nothing happens if this uid is gone already. Conflict if the object is wanted again in the meantime.
+        What it said is kept for a time, to be restored. Nothing happens if this uid is gone already. Conflict if the
+        object is wanted again in the meantime.
         """
+
+    async def overridden(self, manager: str) -> Mapping[str, str]:
+        """What was changed or deleted by force of this manager's, and by whom (key -> manager), but for the suspended."""
 
     async def orphans(self) -> frozenset[str]: ...
 

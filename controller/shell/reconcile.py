@@ -173,15 +173,17 @@ class Reconciler:
 
     async def _finalise(self, objects: Collection[Object], left: Plan, observed: Observed) -> frozenset[str]:
         """Removes the rows of deleted objects of which nothing is left outside."""
-        gone = set()
+        gone, now = set(), self.clock.now()
         for one in objects:
             if one.metadata.deleted_at is not None and forgettable(one, left, observed, self.site):
                 machine = str(one.spec.machine if isinstance(one, Session) else one.name)
                 with suppress(Conflict):  # wanted again since it was read, and dirty with that
-                    await self.store.remove(one.key, one.metadata.uid or "", orphan=machine if one.metadata.orphan else None)
+                    await self.store.remove(
+                        one.key, one.metadata.uid or "", now, orphan=machine if one.metadata.orphan else None
+                    )
                     gone.add(one.key)
         if gone:
-            await self.index.refresh(self.store, gone, self.clock.now())
+            await self.index.refresh(self.store, gone, now)
         return frozenset(gone)
 
     async def _expire(self, objects: Collection[Object], found: Mapping[str, Status]) -> None:

@@ -1,17 +1,19 @@
 """Manifests come in: a source is read whole, judged whole, stored as one transaction and recorded with its verdict."""
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 
 from controller.core.resolve import settled as converged
-from controller.core.sources import judge
+from controller.core.sources import Verdict, judge
 from controller.ports.clock import Clock
-from controller.ports.sources import Source, SourceError
+from controller.ports.sources import Snapshot, Source, SourceError
 from controller.ports.store import Conflict, Event, Revision, Store
+from manifests.kinds import Object
 
 log = structlog.get_logger()
 
@@ -31,14 +33,19 @@ class Intake:
     waiting: dict[str, int] = field(default_factory=dict)
     _taken: str = ""
     _judged: tuple[str, bool] = ("", False)
+    _accepted: bool = False
     _told: str = ""
+    _left: frozenset[str] = frozenset()
 
     @property
     def manager(self) -> str:
         return f"git:{self.source.name}"
 
     async def take(self) -> None:
-        """Reads the source; what is new is judged and, when good, stored. A failed read changes nothing."""
+        """Reads the source; what is new is judged and, when good, stored. A failed read changes nothing.
+
+        Without anything new, what was overridden by hand since is put back: the source wins at its next reading.
+        """
         try:
             snapshot = await self.source.read()
         except SourceError as error:
@@ -47,32 +54,53 @@ class Intake:
         self._told = ""
         known = {one.sha: one for one in await self.store.revisions(self.source.name)}
         approved = snapshot.sha in known and known[snapshot.sha].approved
-        if (snapshot.sha, approved) == self._judged:
+        overridden = await self.store.overridden(self.manager)
+        fresh = (snapshot.sha, approved) != self._judged
+        if not fresh and not (self._accepted and overridden.keys() - self._left):
             return
-        now = self.clock.now()
+        began = self.clock.now()
         stored, _ = await self.store.list()
         with _no_collection():
             verdict = judge(snapshot.files, self.manager, stored, approved=approved)
-        told = tuple(problem.wire() for problem in verdict.problems)
-        revision = Revision(
-            self.source.name, snapshot.sha, snapshot.author, snapshot.message, verdict.verdict, told, now, approved=approved
-        )
-        if verdict.verdict == "accepted":
-            try:
-                applied = await self.store.put(verdict.objects, self.manager, now, prune=True)
-            except Conflict as error:
-                await self._failed(str(error))
-                return
-            if not self._judged[0]:
-                self.waiting = await self._left_over()
-            written = (*applied.created, *applied.changed, *applied.deleted)
-            self.waiting |= dict.fromkeys(written, applied.resource_version - len(written))
-            self._taken = snapshot.sha
-        await self.store.record(revision)
-        self._judged = (snapshot.sha, approved)
-        log.info("source read", source=self.source.name, sha=snapshot.sha[:12], verdict=verdict.verdict, problems=len(told))
+        if verdict.verdict == "accepted" and not await self._put(verdict.objects, overridden):
+            return
+        if fresh:
+            await self._judge(snapshot, verdict, began, approved=approved)
         self.woken()
         await self.arrived({})
+
+    async def _put(self, objects: Sequence[Object], overridden: Mapping[str, str]) -> bool:
+        """Whether nobody was in between."""
+        now = self.clock.now()
+        try:
+            applied = await self.store.put(objects, self.manager, now, prune=True)
+        except Conflict as error:
+            await self._failed(str(error))
+            return False
+        if not self._judged[0]:
+            self.waiting = await self._left_over()
+        written = (*applied.created, *applied.changed, *applied.deleted)
+        self.waiting |= dict.fromkeys(written, applied.resource_version - len(written))
+        why = f"put back as the source {self.source.name} says it"
+        ended = {key: who for key, who in overridden.items() if key in written}
+        if ended:
+            said = {key: f"{who} had changed it by force; {why}" for key, who in ended.items()}
+            await self.store.tell([Event(key, "Normal", "OverrideEnded", text, now, now) for key, text in said.items()])
+        self._left = frozenset(await self.store.overridden(self.manager)) if overridden else frozenset()
+        return True
+
+    async def _judge(self, snapshot: Snapshot, verdict: Verdict, at: datetime, *, approved: bool) -> None:
+        """The verdict is recorded with the revision."""
+        told = tuple(problem.wire() for problem in verdict.problems)
+        found, source = verdict.verdict, self.source.name
+        await self.store.record(
+            Revision(source, snapshot.sha, snapshot.author, snapshot.message, found, told, at, approved=approved)
+        )
+        self._accepted = found == "accepted"
+        if self._accepted:
+            self._taken = snapshot.sha
+        self._judged = (snapshot.sha, approved)
+        log.info("source read", source=source, sha=snapshot.sha[:12], verdict=found, problems=len(told))
 
     async def arrived(self, settled: Mapping[str, int]) -> None:
         """These keys have converged as they were read at these resourceVersions; with a revision's last, it has."""

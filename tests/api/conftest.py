@@ -26,3 +26,13 @@ def site(door: Served) -> Served:
     door.lead()
     door.apply(SITE)
     return door
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest, tmp_path: Path, warm: Warm) -> Iterator[Served]:
+    """The same site on either database."""
+    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
+    with serving(tmp_path, warm, database_url=url) as served:
+        served.lead()
+        served.apply(SITE)
+        yield served

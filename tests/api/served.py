@@ -125,10 +125,10 @@ class Served:
 
         self._on_store(act)
 
-    def commit(self, text: str, manager: str = "git:infra") -> None:
+    def commit(self, text: str, manager: str = "git:infra", *, prune: bool = False) -> None:
         """A source is taken over from a git repository."""
         objects = load({"set.yaml": text.encode()}).objects
-        self._on_store(lambda store: store.put(objects, manager, SystemClock().now()))
+        self._on_store(lambda store: store.put(objects, manager, SystemClock().now(), prune=prune))
 
     def record(
         self, sha: str, verdict: Any, problems: tuple[Mapping[str, Any], ...] = (), message: str = "add pc07"
@@ -140,7 +140,7 @@ class Served:
         """The controller has withdrawn a deleted object."""
 
         async def act(store: SqlStore) -> None:
-            await store.remove(key, (await store.get(key)).metadata.uid or "")
+            await store.remove(key, (await store.get(key)).metadata.uid or "", SystemClock().now())
 
         self._on_store(act)
 

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +13,7 @@ import httpx
 
 from api.serve import bind
 from tests.api.served import SITE, command, environment, ggnet, session
+from tests.controller.adapters.test_sources import commit, git
 
 
 def free_port() -> int:
@@ -20,6 +21,14 @@ def free_port() -> int:
     port: int = sock.getsockname()[1]
     sock.close()
     return port
+
+
+def until(true: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if true():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it never came true")
 
 
 @contextmanager
@@ -69,6 +78,34 @@ def test_a_simulated_server_serves_a_session_and_stops_when_told(tmp_path: Path)
         assert daemon.wait(20) == 0
         assert daemon.stderr is not None
         assert "Traceback" not in daemon.stderr.read()
+
+
+def test_what_is_forced_over_a_repository_is_drift_until_its_next_reading(tmp_path: Path) -> None:
+    port, work, state = free_port(), tmp_path / "work", tmp_path / "state"
+    here = {"GGNET_STATE_DIR": str(state), "GGNET_LISTEN": f"127.0.0.1:{port}"}
+    work.mkdir()
+    git(work, "init", "-q", "-b", "main")
+    commit(work, {"site.yaml": SITE})
+    with running("up", "--simulate", folder=state, port=port, GGNET_MANIFESTS=str(work), GGNET_SOURCE_SECONDS="1") as daemon:
+        token = (state / "admin.token").read_text().strip()
+        bearer = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", headers=bearer, trust_env=False, timeout=20) as http:
+            until(lambda: http.get("/machines/pc07").is_success)
+            hand = {"metadata": {"annotations": {"by": "hand"}}}
+            assert http.patch("/machines/pc07", json=hand).json()["error_code"] == "managed"
+            http.post("/machines/pc07/suspend").raise_for_status()
+            http.patch("/machines/pc07", json=hand, params={"force": "true"}).raise_for_status()
+            shown = ggnet("drift", **here).stdout
+            assert "Machine/pc07 overridden: changed by api:admin" in shown
+            assert "until it is resumed" in shown
+            assert http.get("/machines/pc07").json()["metadata"]["overriddenBy"] == "api:admin"
+            http.post("/machines/pc07/resume").raise_for_status()
+            until(lambda: "overriddenBy" not in http.get("/machines/pc07").json()["metadata"])
+            assert http.get("/machines/pc07").json()["metadata"]["annotations"] == {}
+            told = ggnet("events", "machine/pc07", **here).stdout
+            assert told.index("Overridden") < told.index("OverrideEnded")
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(20) == 0
 
 
 def test_the_api_alone_shows_that_no_controller_is_there(tmp_path: Path) -> None:

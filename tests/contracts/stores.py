@@ -22,8 +22,8 @@ def later(seconds: float) -> datetime:
 
 @pytest.fixture
 async def store(store_url: str | None) -> AsyncIterator[Store]:
-    """Keeps few events and changes, so that tests see them go."""
-    kept = {"changes_kept": 64, "events_kept": 32}
+    """Keeps little, so that tests see it go."""
+    kept = {"changes_kept": 64, "events_kept": 32, "tombstones_kept": 8}
     opened = SqlStore(store_url, lambda: None, **kept) if store_url else MemoryStore(**kept)
     yield opened
     await opened.close()

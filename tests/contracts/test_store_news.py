@@ -32,7 +32,7 @@ async def test_news_bring_each_change_with_the_object_as_it_stands(store: Store)
     await store.put([machine("pc1"), machine("pc2", 8), session("s1")], API, NOW)
     await store.put([machine("pc1", labels={"room": "lab"})], API, NOW)
     await store.mark_deleted(["Session/s1"], NOW)
-    await store.remove("Session/s1", str((await store.get("Session/s1")).metadata.uid))
+    await store.remove("Session/s1", str((await store.get("Session/s1")).metadata.uid), NOW)
     news = await store.news(1)
     assert [one.entry for one in news] == await store.changes(1)
     assert [one.object for one in news] == [

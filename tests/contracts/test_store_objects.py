@@ -179,9 +179,9 @@ async def test_a_deleted_object_is_served_until_it_is_removed(store: Store) -> N
     assert await claimed(store) == ["Machine/pc1"]
     assert await store.mark_deleted(["Machine/pc1"], later(6)) == Applied(unchanged=1, resource_version=2)
     assert (await store.get("Machine/pc1")).metadata.deleted_at == later(5)
-    await store.remove("Machine/pc1", str(meta.uid))
+    await store.remove("Machine/pc1", str(meta.uid), NOW)
     assert await store.list() == ([], 3)
-    await store.remove("Machine/pc1", str(meta.uid))
+    await store.remove("Machine/pc1", str(meta.uid), NOW)
     assert [entry.type for entry in await store.changes(0)] == ["ADDED", "MODIFIED", "DELETED"]
 
 
@@ -202,13 +202,13 @@ async def test_put_again_a_deleted_object_is_wanted_again_and_not_removed(store:
     assert (meta.uid, meta.generation, meta.deleted_at, meta.managed_by) == (uid, 2, None, API)
     assert meta.annotations == {}
     with pytest.raises(Conflict, match="wanted again"):
-        await store.remove("Machine/pc1", uid)
+        await store.remove("Machine/pc1", uid, NOW)
 
 
 async def test_an_object_of_another_uid_is_not_removed(store: Store) -> None:
     await store.put([machine()], API, NOW)
     await store.mark_deleted(["Machine/pc1"], NOW)
-    await store.remove("Machine/pc1", "00000000-0000-4000-8000-ffffffffffff")
+    await store.remove("Machine/pc1", "00000000-0000-4000-8000-ffffffffffff", NOW)
     assert [one.key for one in (await store.list())[0]] == ["Machine/pc1"]
 
 
@@ -216,7 +216,7 @@ async def test_a_name_used_anew_after_removal_is_another_object(store: Store) ->
     await store.put([machine()], API, NOW)
     old = (await store.get("Machine/pc1")).metadata
     await store.mark_deleted(["Machine/pc1"], NOW)
-    await store.remove("Machine/pc1", str(old.uid))
+    await store.remove("Machine/pc1", str(old.uid), NOW)
     await store.put([machine()], API, later(9))
     new = (await store.get("Machine/pc1")).metadata
     assert new.uid != old.uid
@@ -227,7 +227,7 @@ async def test_a_disk_left_in_place_is_remembered_until_its_machine_has_a_sessio
     await store.put([session("s1", "pc1"), session("s2", "pc2")], API, NOW)
     for name, pc in (("s1", "pc1"), ("s2", "pc2")):
         await store.mark_deleted([f"Session/{name}"], NOW)
-        await store.remove(f"Session/{name}", str((await store.get(f"Session/{name}")).metadata.uid), orphan=pc)
+        await store.remove(f"Session/{name}", str((await store.get(f"Session/{name}")).metadata.uid), NOW, orphan=pc)
     assert await store.orphans() == {"pc1", "pc2"}
     await store.put([machine("pc1"), session("other", "pc2")], API, NOW, dry_run=True)
     assert await store.orphans() == {"pc1", "pc2"}
@@ -295,7 +295,7 @@ async def test_a_status_of_a_uid_that_is_gone_is_skipped(store: Store) -> None:
     uid = str((await store.get("Machine/pc1")).metadata.uid)
     await store.report(lease, statuses=[StatusWrite("Machine/pc1", uid, {"phase": "Ready"})])
     await store.mark_deleted(["Machine/pc1"], NOW)
-    await store.remove("Machine/pc1", uid)
+    await store.remove("Machine/pc1", uid, NOW)
     await store.put([machine()], API, NOW)
     assert await store.report(lease, statuses=[StatusWrite("Machine/pc1", uid, {"phase": "Active"})]) == 0
     assert (await store.get("Machine/pc1")).status is None

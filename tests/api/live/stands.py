@@ -65,7 +65,7 @@ class Stand:
     async def drop(self, number: int) -> None:
         key = f"Machine/pc{number}"
         await self.store.mark_deleted([key], NOW)
-        await self.store.remove(key, str((await self.store.get(key)).metadata.uid))
+        await self.store.remove(key, str((await self.store.get(key)).metadata.uid), NOW)
 
 
 async def until(true: Callable[[], bool], seconds: float) -> None:

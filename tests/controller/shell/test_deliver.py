@@ -68,7 +68,7 @@ async def test_what_happens_to_an_object_is_told_in_order(ready: Rig, receiver: 
     uid = (await ready.store.get("Machine/pc1")).metadata.uid or ""
     await ready.store.mark_deleted(["Machine/pc1"], ready.clock.now())
     await drain(deliverer)
-    await ready.store.remove("Machine/pc1", uid)
+    await ready.store.remove("Machine/pc1", uid, ready.clock.now())
     await drain(deliverer)
     assert told(receiver) == [
         ("object-changed", "created"),
@@ -315,7 +315,8 @@ async def test_a_change_log_that_was_trimmed_is_said_and_followed_from_now(ready
     await ready.put("pc3")
     await ready.webhook(receiver.url, events=("object-changed",))
     await ready.store.mark_deleted(["Machine/pc3"], ready.clock.now())
-    await ready.store.remove("Machine/pc3", (await ready.store.get("Machine/pc3")).metadata.uid or "")
+    uid = (await ready.store.get("Machine/pc3")).metadata.uid or ""
+    await ready.store.remove("Machine/pc3", uid, ready.clock.now())
     for number in range(1, 200):
         await ready.put("pc1", n=str(number))
     deliverer = await ready.leading()

@@ -1,0 +1,165 @@
+"""Delete objects, and bring them back: what was deleted is kept for a time, and restored as what it was."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+
+from api import foreseen, selectors, writes
+from api.deps import Asking, Door, DoorOf, Principal
+from api.once import Again, Attempt
+from api.parameters import DryRun, Force
+from api.preconditions import IfMatch, expected
+from api.problems import Exists, Guarded, Malformed, Managed
+from api.replies import answer, composer, find, maybe, put
+from api.writing import create_one
+from controller.core.prune import guard
+from controller.ports.store import NotFound
+from controller.ports.tombstones import Tombstone
+from manifests.kinds import KINDS, PLURALS, Object
+from manifests.meta import Strict
+from manifests.types import shown
+
+deleted = APIRouter(tags=["deleted"])
+Selector = Annotated[
+    str,
+    Query(alias="labelSelector", min_length=1, max_length=4096, description="which: never empty, so never all by mistake"),
+]
+Uid = Annotated[str | None, Query(max_length=36, description="which one, when several had this name; default: the last one")]
+
+
+def add(routes: APIRouter, plural: str, kind: str) -> None:
+    model: Any = KINDS[kind]
+    gives: dict[int | str, dict[str, Any]] = {202: {"model": model}}
+
+    @routes.delete("/{name}", summary=f"Delete one {kind}", status_code=202, responses=gives)
+    async def delete(
+        name: str,
+        door: DoorOf,
+        who: Asking,
+        force: Force = False,
+        dry_run: DryRun = False,
+        if_match: IfMatch = None,
+    ) -> Response:
+        item = await find(door, kind, name)
+        gone = writes.Removal([item.key], expected(item.key, item, if_match), force, dry_run)
+        await writes.delete(door, who, gone)
+        after = foreseen.deleted(item, door.clock.now(), force=force) if dry_run else await maybe(door, item.key)
+        return await answer(door, after or item, 202)
+
+    @routes.delete("", summary=f"Delete many {plural}", status_code=202, responses={202: {"model": writes.Outcome}})
+    async def delete_many(
+        door: DoorOf, who: Asking, label_selector: Selector, force: Force = False, dry_run: DryRun = False
+    ) -> dict[str, Any]:
+        """All that the selector chooses, or none. More than 5 and a tenth of all only with ``force``."""
+        keys = await _chosen(door, kind, label_selector, force=force)
+        applied = await writes.delete(door, who, writes.Removal(keys, force=force, dry_run=dry_run))
+        return writes.applied_wire(applied, dry_run=dry_run)
+
+    @routes.post("/{name}/restore", summary=f"Bring one {kind} back", responses={200: {"model": model}})
+    async def restore(
+        name: str,
+        door: DoorOf,
+        who: Asking,
+        again: Again,
+        uid: Uid = None,
+        force: Force = False,
+        dry_run: DryRun = False,
+    ) -> Response:
+        key = f"{kind}/{shown(name)[1:-1]}"
+        return await again.once(
+            lambda attempt: _restore(door, who, key, uid, attempt, force=force, dry_run=dry_run), dry_run=dry_run
+        )
+
+
+async def _chosen(door: Door, kind: str, selector: str, *, force: bool) -> Sequence[str]:
+    """Guarded, Malformed."""
+    matches = selectors.parse(selector)
+    await door.mirror.fresh()
+    standing = [one for one in door.mirror.objects.values() if one.kind == kind and one.metadata.deleted_at is None]
+    keys = sorted(one.key for one in standing if matches(one.metadata.labels))
+    if not force and not guard(len(standing), len(keys)):
+        raise Guarded(
+            f"That would delete {len(keys)} of {len(standing)} objects, more than the prune guard allows: narrow "
+            "labelSelector, or force it."
+        )
+    return keys
+
+
+async def _restore(
+    door: Door, who: Principal, key: str, uid: str | None, attempt: Attempt, *, force: bool, dry_run: bool
+) -> Response:
+    """NotFound, Exists, Managed, Invalid."""
+    standing = await maybe(door, key)
+    if standing is not None and standing.metadata.deleted_at is not None and uid in (None, standing.metadata.uid):
+        return await _wanted_again(door, who, standing, attempt, force=force, dry_run=dry_run)
+    if standing is not None:
+        raise Exists(f"{key} exists: delete it first, or leave what was deleted where it is.")
+    found = await _buried(door, key, uid)
+    item, metadata = found.object, found.object.metadata
+    manager = metadata.managed_by or ""
+    if manager.startswith("git:") and metadata.overridden_by is None and not force:
+        raise Managed(
+            f"{key} was managed by source {manager.removeprefix('git:')}, which no longer holds it: declare it there "
+            "again, or force the restore (it is then yours)."
+        )
+    revive = {key: metadata.uid or ""}
+    wish = writes.Wish([foreseen.wanted(item)], {key: 0}, force, dry_run, revive=revive)
+    return await create_one(door, who, wish, attempt, status=200)
+
+
+async def _wanted_again(
+    door: Door, who: Principal, item: Object, attempt: Attempt, *, force: bool, dry_run: bool
+) -> Response:
+    """Nothing was removed yet: it is simply put again."""
+    wish = writes.Wish([foreseen.wanted(item)], {item.key: item.metadata.resource_version or 0}, force, dry_run)
+    return await put(door, who, wish, attempt, await composer(door, item, 200))
+
+
+async def _buried(door: Door, key: str, uid: str | None) -> Tombstone:
+    """NotFound."""
+    found = await door.store.tombstones(door.clock.now(), key=key, limit=1000)
+    for one in found:
+        if uid in (None, one.object.metadata.uid):
+            return one
+    named = f" with uid {shown(uid)}" if uid is not None and found else ""
+    raise NotFound(f"There is no deleted {key}{named} that can be restored: see GET /api/v1/deleted.")
+
+
+class Deleted(Strict):
+    """One that can be restored until ``restorableUntil``; ``object`` is as it was."""
+
+    object: dict[str, Any]
+    deleted_by: str
+    removed_at: datetime
+    restorable_until: datetime
+
+
+class DeletedList(Strict):
+    """``metadata.continue`` is absent on the last page."""
+
+    items: tuple[Deleted, ...]
+    metadata: dict[str, str]
+
+
+@deleted.get("/deleted", summary="What can be restored, the last deleted first", responses={200: {"model": DeletedList}})
+async def list_deleted(
+    door: DoorOf,
+    kinds: Annotated[str | None, Query(alias="kind", max_length=16, description="a plural, like machines")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[str, Query(alias="continue", max_length=36)] = "",
+) -> dict[str, Any]:
+    if kinds is not None and kinds not in PLURALS:
+        raise Malformed(f"kind takes {', '.join(PLURALS)}.", "kind")
+    kind = PLURALS[kinds] if kinds is not None else None
+    found = await door.store.tombstones(door.clock.now(), kind=kind, after=after, limit=limit + 1)
+    items = [_wire(one) for one in found[:limit]]
+    more = {"continue": found[limit - 1].object.metadata.uid} if len(found) > limit else {}
+    return {"items": items, "metadata": more}
+
+
+def _wire(one: Tombstone) -> dict[str, Any]:
+    told = Deleted(object=one.object.wire(), deleted_by=one.who, removed_at=one.removed_at, restorable_until=one.until)
+    return told.wire()

@@ -1,0 +1,45 @@
+"""What a start or a stop makes of a session; a machine's session bears its name."""
+
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from api.foreseen import annotated
+from api.foreseen import wanted as wanted_again
+from api.problems import place
+from manifests.load import Invalid, Problem
+from manifests.meta import DISRUPTION, Metadata, Strict
+from manifests.session import ImageRef, Session, SessionSpec
+from manifests.types import Duration, Name, Size
+
+
+class Start(Strict):
+    """What to start; what is left out stays as the session has it."""
+
+    image: ImageRef | None = Field(None, description="an Image, or one version of it; needed for the first start")
+    machine: Name | None = Field(None, description="default: the session's name")
+    persistence: Literal["ephemeral", "keep", "readonly"] | None = None
+    overlay_limit: Size | None = None
+    ttl: Duration | None = None
+
+
+def started(name: str, before: Session | None, wanted: Start) -> Session:
+    """The session as it is to run, without the leave to cut a running PC, which was given for once. Invalid."""
+    given = wanted.model_dump(exclude_none=True)
+    kept = before.spec.model_dump() if before else {"machine": name}
+    try:
+        spec = SessionSpec.model_validate({**kept, **given, "state": "running"})
+    except ValidationError as error:
+        raise invalid(error, f"Session/{name}") from None
+    return Session(metadata=wanted_again(before).metadata if before else Metadata(name=Name.parse(name)), spec=spec)
+
+
+def stopped(before: Session, *, force: bool) -> Session:
+    """With ``force`` its PC may be cut, this once."""
+    item = annotated(wanted_again(before), {DISRUPTION: "allowed" if force else None})
+    return Session(metadata=item.metadata, spec=before.spec.model_copy(update={"state": "stopped"}))
+
+
+def invalid(error: ValidationError, key: str) -> Invalid:
+    """What a body's model found, as problems of the object that it is about."""
+    return Invalid(Problem("", 0, key, place(one["loc"]), one["msg"]) for one in error.errors())
