@@ -4,15 +4,15 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from api import bulk, changes, health, history, objects, problems, removing, sessions, watch, webhooks
+from api import access, bindings, bulk, changes, health, history, objects, problems, removing, sessions, watch, webhooks
 from api.auth import routes as auth
 from api.auth import tokens, users
-from api.deps import OPEN, Door, principal
+from api.deps import OPEN, Door
 from api.edge import Edge
 from api.version import version
 from manifests.kinds import PLURALS
 
-PREFIX = "/api/v1"
+PREFIX = access.PREFIX
 _ABOUT = """Diskless boot, declared. Objects are the manifests that `ggnet validate` reads; the daemon makes the
 boot server match.
 
@@ -42,6 +42,7 @@ ROUTERS = (
     auth.router,
     users.router,
     tokens.router,
+    bindings.router,
     *map(objects.router, PLURALS),
 )
 """Below ``PREFIX``."""
@@ -53,7 +54,7 @@ def create(door: Door) -> FastAPI:
         version=version(),
         summary="Declarative reconciler for diskless boot",
         description=_ABOUT,
-        dependencies=[Depends(principal)],
+        dependencies=[Depends(access.permitted)],
         openapi_url="/openapi.json",
         separate_input_output_schemas=False,
         redirect_slashes=False,

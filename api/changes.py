@@ -7,12 +7,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from api import bodies, overrides, replies, sight, writes
-from api.deps import Asking, Door, DoorOf
+from api import bodies, overrides, permission, replies, sight, writes
+from api.deps import Asking, Door, DoorOf, Principal
 from api.foreseen import as_stored
-from api.history import event_wire
+from api.history import event_wire, told
 from api.once import Again, Attempt
 from api.parameters import DryRun, Force
+from api.verbs import Verb
 from controller.core.wire import plan_wire
 from controller.ports.requests import Kept
 from controller.ports.store import Applied
@@ -53,27 +54,32 @@ async def apply(
 
 
 @router.post("/plan", summary="What would be done, with these manifests over the stored ones", openapi_extra=_MANIFESTS)
-async def plan(request: Request, door: DoorOf) -> dict[str, Any]:
+async def plan(request: Request, door: DoorOf, who: Asking) -> dict[str, Any]:
     loaded = await bodies.manifests(request)
     await door.mirror.fresh()
     standing = dict(door.mirror.objects)
     overlaid = {**standing, **{item.key: as_stored(item, standing.get(item.key)) for item in loaded.objects}}
-    writes.whole(writes.living(overlaid.values()).values())
-    return await _decided(door, overlaid)
+    pairs = [(standing.get(item.key), overlaid[item.key]) for item in loaded.objects]
+    permission.allow(door, who, Verb.READ, pairs, standing)
+    with permission.discreet(door, who):
+        writes.whole(writes.living(overlaid.values()).values())
+    return await _decided(door, who, overlaid)
 
 
 @router.get("/drift", summary="What differs now between what is wanted and what is there, and what did lately")
-async def drift(door: DoorOf) -> dict[str, Any]:
+async def drift(door: DoorOf, who: Asking) -> dict[str, Any]:
     await door.mirror.fresh()
-    found = await _decided(door, dict(door.mirror.objects))
-    events = [event for event in await door.store.events(None, 1000) if event.reason in _TOLD]
+    found = await _decided(door, who, dict(door.mirror.objects))
+    events = [event for event in await told(door, who, None, 1000) if event.reason in _TOLD]
+    visible = filter(permission.visible(door, who), door.mirror.objects.values())
     return {
         **found,
-        "overridden": overrides.wire(door.mirror.objects.values()),
+        "overridden": overrides.wire(visible),
         "events": [event_wire(event) for event in events],
     }
 
 
-async def _decided(door: Door, objects: dict[str, Object]) -> dict[str, Any]:
+async def _decided(door: Door, who: Principal, objects: dict[str, Object]) -> dict[str, Any]:
     seen = await sight.look(door)
-    return {**plan_wire(sight.decide(door, objects, seen)), **sight.seen_wire(seen, door.clock.now())}
+    found = permission.part(door, who, sight.decide(door, objects, seen), objects)
+    return {**plan_wire(found), **sight.seen_wire(seen, door.clock.now())}

@@ -11,6 +11,7 @@ from api import peer
 from api.auth.access import Refused
 from api.auth.credentials import LOCAL, Bearer
 from api.auth.identity import Identity
+from api.bound import Bound
 from api.live.feed import Feed
 from api.live.liveness import Liveness
 from api.live.mirror import Mirror
@@ -53,12 +54,14 @@ class Door:
     liveness: Liveness = field(init=False)
     reads: Reads = field(init=False)
     feed: Feed = field(init=False)
+    bound: Bound = field(init=False)
 
     def __post_init__(self) -> None:
         mirror = Mirror(self.store, self.clock, self.hints)
         liveness = Liveness(mirror, self.store, self.clock, self.settings.server)
         made = {"mirror": mirror, "liveness": liveness}
         made |= {"reads": Reads(mirror, liveness), "feed": Feed(self.store, mirror, liveness)}
+        made |= {"bound": Bound(self.store, self.clock)}
         for name, value in made.items():
             object.__setattr__(self, name, value)
 

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from api.deps import DoorOf
+from api import permission
+from api.deps import Asking, Door, DoorOf, Principal
 from api.parameters import DryRun
 from controller.ports.store import Event, NotFound, Revision
 from manifests.types import shown
@@ -45,10 +46,19 @@ def revision_wire(revision: Revision) -> dict[str, Any]:
 @router.get("/events", summary="What happened, newest first")
 async def events(
     door: DoorOf,
+    who: Asking,
     about: Annotated[str | None, Query(alias="object", max_length=128, description="like Machine/pc07")] = None,
     limit: Limit = 200,
 ) -> dict[str, Any]:
-    return {"items": [event_wire(event) for event in await door.store.events(about, limit)]}
+    return {"items": [event_wire(event) for event in await told(door, who, about, limit)]}
+
+
+async def told(door: Door, who: Principal, about: str | None, limit: int) -> list[Event]:
+    """What the asker may hear of; for whoever sees a part, that part of the newest thousand."""
+    found = await door.store.events(about, limit if permission.sees_all(door, who) else 1000)
+    await door.mirror.fresh()
+    told_of = permission.tellable(door, who)
+    return [event for event in found if told_of(event.key)][:limit]
 
 
 @router.get("/revisions", summary="What was read from the sources, newest first, and what became of it")

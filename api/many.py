@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal, Self
 from fastapi.responses import Response
 from pydantic import Field, model_validator
 
-from api import once, selectors, writes
+from api import once, permission, selectors, writes
 from api.deps import Door, Principal
 from api.once import Attempt
-from api.problems import Managed, Refused
+from api.problems import Forbidden, Managed, Refused
+from api.verbs import Verb
 from controller.ports.requests import Kept
 from controller.ports.store import Applied, Conflict
 from manifests.kinds import Object
@@ -24,7 +25,8 @@ from manifests.meta import Strict
 from manifests.session import Session
 from manifests.types import Name
 
-Verb = Literal["started", "stopped"]
+Did = Literal["started", "stopped"]
+_VERBS: Mapping[Did, Verb] = {"started": Verb.START, "stopped": Verb.STOP}
 _TRIES = 5
 
 
@@ -77,7 +79,7 @@ Make = Callable[[str, Sequence[Session]], Draft]
 class Work:
     """All that one request asks for."""
 
-    verb: Verb
+    verb: Did
     chosen: Chosen
     make: Make
     force: bool
@@ -89,7 +91,7 @@ async def do(door: Door, who: Principal, work: Work, attempt: Attempt) -> Respon
     """Refused, Invalid, Conflict."""
     for left in reversed(range(_TRIES)):
         await door.mirror.fresh()
-        drafts, refused = _drafts(door.mirror.objects, work)
+        drafts, refused = _drafts(door, who, work)
         try:
             return await _write(door, who, work, drafts, refused, attempt)
         except Conflict:
@@ -108,7 +110,7 @@ async def _write(
         compose = _composer(work, drafts, refused)
         items = [draft.after for draft in drafts if draft.after is not None]
         expect = {one.after.key: _version(one.before) for one in drafts if one.after is not None}
-        wish = writes.Wish(items, expect, work.force, work.dry_run, record=attempt.record(compose))
+        wish = writes.Wish(items, expect, work.force, work.dry_run, _VERBS[work.verb], record=attempt.record(compose))
         try:
             applied = await writes.put(door, who, wish) if items else Applied(resource_version=door.mirror.known)
         except Invalid as error:
@@ -118,16 +120,21 @@ async def _write(
             return once.response(attempt.kept or compose(applied, {}))
 
 
-def _drafts(standing: Mapping[str, Object], work: Work) -> tuple[Sequence[Draft], Mapping[str, Outcome]]:
+def _drafts(door: Door, who: Principal, work: Work) -> tuple[Sequence[Draft], Mapping[str, Outcome]]:
+    standing, may_see = door.mirror.objects, permission.visible(door, who)
     sessions: dict[str, list[Session]] = {}
     for one in standing.values():
         if isinstance(one, Session) and one.metadata.deleted_at is None:
             sessions.setdefault(one.spec.machine, []).append(one)
     drafts: list[Draft] = []
     refused: dict[str, Outcome] = {}
-    for name in _machines(standing, work.chosen):
+    for name in _machines(standing, work.chosen, may_see):
         try:
-            drafts.append(_draft(standing, name, sessions.get(name, ()), work))
+            draft = _draft(standing, name, sessions.get(name, ()), work, may_see)
+            _permit(door, who, work, draft)
+            drafts.append(draft)
+        except Forbidden as error:
+            refused[name] = _refusal(name, "forbidden", str(error), error.field)
         except Invalid as error:
             first = error.problems[0]
             refused[name] = _refusal(name, "invalid", first.message, first.field)
@@ -139,10 +146,18 @@ def _drafts(standing: Mapping[str, Object], work: Work) -> tuple[Sequence[Draft]
     return drafts, refused
 
 
-def _draft(standing: Mapping[str, Object], name: str, sessions: Sequence[Session], work: Work) -> Draft:
+def _permit(door: Door, who: Principal, work: Work, draft: Draft) -> None:
+    """Forbidden."""
+    if draft.after is not None:
+        permission.allow(door, who, _VERBS[work.verb], [(draft.before, draft.after)], door.mirror.objects, force=work.force)
+
+
+def _draft(
+    standing: Mapping[str, Object], name: str, sessions: Sequence[Session], work: Work, may_see: Callable[[Object], bool]
+) -> Draft:
     """LookupError, Invalid, Managed."""
     machine = standing[f"Machine/{name}"]
-    if machine.metadata.deleted_at is not None:
+    if machine.metadata.deleted_at is not None or not may_see(machine):
         raise LookupError(name)
     draft = work.make(name, sessions)
     if draft.after is not None and draft.before is None:
@@ -156,12 +171,12 @@ def _draft(standing: Mapping[str, Object], name: str, sessions: Sequence[Session
     return draft
 
 
-def _machines(standing: Mapping[str, Object], chosen: Chosen) -> Sequence[str]:
+def _machines(standing: Mapping[str, Object], chosen: Chosen, may_see: Callable[[Object], bool]) -> Sequence[str]:
     if chosen.machines is not None:
         return sorted(set(chosen.machines))
     matches = selectors.parse(chosen.label_selector or "")
     machines = (one for one in standing.values() if isinstance(one, Machine) and one.metadata.deleted_at is None)
-    return sorted(one.name for one in machines if matches(one.metadata.labels))
+    return sorted(one.name for one in machines if matches(one.metadata.labels) and may_see(one))
 
 
 def _attributed(error: Invalid, drafts: Sequence[Draft]) -> Mapping[str, Outcome]:

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from api import foreseen, pages, removing, writing
-from api.deps import Door, DoorOf
+from api import foreseen, pages, permission, removing, writing
+from api.deps import Asking, Door, DoorOf, Principal
 from api.parameters import DryRun
 from api.replies import answer, find
+from api.verbs import Verb
 from controller.core.why import why
 from manifests.kinds import KINDS, PLURALS, Object
 from manifests.meta import PAUSED
@@ -32,34 +33,38 @@ def _read(routes: APIRouter, plural: str, kind: str) -> None:
     model: Any = KINDS[kind]
 
     @routes.get("", summary=f"List {plural}", responses={200: {"model": pages.page_of(model)}})
-    async def list_all(door: DoorOf, asked: Annotated[pages.Asked, Query()]) -> Response:
-        return await pages.page(door, kind, asked, lambda item: True)
+    async def list_all(door: DoorOf, who: Asking, asked: Annotated[pages.Asked, Query()]) -> Response:
+        return await pages.page(door, kind, asked, permission.visible(door, who))
 
     @routes.get("/{name}", summary=f"Read one {kind}", responses={200: {"model": model}})
-    async def read(name: str, door: DoorOf) -> Response:
-        return await answer(door, await find(door, kind, name))
+    async def read(name: str, door: DoorOf, who: Asking) -> Response:
+        return await answer(door, await find(door, who, kind, name))
 
     @routes.get("/{name}/why", summary=f"The first thing in the way of one {kind}")
-    async def explain(name: str, door: DoorOf) -> dict[str, str]:
-        item = await find(door, kind, name)
+    async def explain(name: str, door: DoorOf, who: Asking) -> dict[str, str]:
+        item = await find(door, who, kind, name)
         seen = await door.liveness.shown(list(door.mirror.objects.values()))
-        return {"object": item.key, "why": why(item.key, {one.key: one for one in seen})}
+        told, may_see = why(item.key, {one.key: one for one in seen}), permission.visible(door, who)
+        if told != why(item.key, {one.key: one for one in seen if may_see(one)}):
+            told = f"Something that {item.key} rests on is in its way, and you may not see it: ask an administrator."
+        return {"object": item.key, "why": told}
 
 
 def _pause(routes: APIRouter, kind: str) -> None:
     model: Any = KINDS[kind]
 
     @routes.post("/{name}/suspend", summary=f"Leave one {kind} alone", responses={200: {"model": model}})
-    async def suspend(name: str, door: DoorOf, dry_run: DryRun = False) -> Response:
-        return await _annotate(door, await find(door, kind, name), "true", dry_run=dry_run)
+    async def suspend(name: str, door: DoorOf, who: Asking, dry_run: DryRun = False) -> Response:
+        return await _annotate(door, who, await find(door, who, kind, name), "true", dry_run=dry_run)
 
     @routes.post("/{name}/resume", summary=f"Look after one {kind} again", responses={200: {"model": model}})
-    async def resume(name: str, door: DoorOf, dry_run: DryRun = False) -> Response:
-        return await _annotate(door, await find(door, kind, name), None, dry_run=dry_run)
+    async def resume(name: str, door: DoorOf, who: Asking, dry_run: DryRun = False) -> Response:
+        return await _annotate(door, who, await find(door, who, kind, name), None, dry_run=dry_run)
 
 
-async def _annotate(door: Door, item: Object, paused: str | None, *, dry_run: bool) -> Response:
+async def _annotate(door: Door, who: Principal, item: Object, paused: str | None, *, dry_run: bool) -> Response:
+    permission.check(door, who, Verb.SUSPEND, item)
     if dry_run:
         return await answer(door, foreseen.annotated(item, {PAUSED: paused}))
     await door.store.annotate(item.key, {PAUSED: paused})
-    return await answer(door, await find(door, item.kind, item.name))
+    return await answer(door, await find(door, who, item.kind, item.name))

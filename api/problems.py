@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from controller.ports.notices import Full
+from controller.ports.permission import TooMany
 from controller.ports.requests import InProgress, KeyReused
 from controller.ports.store import Conflict, Gone, NotFound, StoreError
 from manifests.load import Invalid
@@ -38,7 +39,11 @@ class Unauthorised(Exception):
 
 
 class Forbidden(Exception):
-    """Whoever asks is known, and may not do this."""
+    """Whoever asks is known, and may not do this; ``field`` is what stands in the way, of the object or of the asker."""
+
+    def __init__(self, message: str, field: str = "permission") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Exists(Exception):
@@ -92,6 +97,7 @@ TABLE: Mapping[type[Exception], Row] = {
     Guarded: Row(409, "guarded", "A guard refused"),
     Refused: Row(409, "refused", "Some were refused"),
     InProgress: Row(409, "in_progress", "The first request with this key is under way"),
+    TooMany: Row(409, "too_many", "There are too many"),
     Gone: Row(410, "gone", "The change log does not reach back that far"),
     Full: Row(409, "full", "There is no room for more"),
     Conflict: Row(412, "conflict", "The object has changed since it was read"),
@@ -168,6 +174,11 @@ async def told(request: Request, error: Exception) -> JSONResponse:
     return await (_store if isinstance(error, StoreError) else _known)(request, error)
 
 
+async def _forbidden(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Forbidden)
+    return response(request, TABLE[Forbidden], str(error), [{"field": error.field, "message": str(error)}])
+
+
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Invalid)
     problems = [problem.wire() for problem in error.problems]
@@ -206,6 +217,7 @@ def install(app: FastAPI) -> None:
     for kind in TABLE:
         app.add_exception_handler(kind, _known)
     app.add_exception_handler(StoreError, _store)
+    app.add_exception_handler(Forbidden, _forbidden)
     app.add_exception_handler(Invalid, _invalid)
     app.add_exception_handler(RequestValidationError, _parameters)
     app.add_exception_handler(HTTPException, _http)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from api import foreseen, selectors, writes
+from api import foreseen, permission, selectors, writes
 from api.deps import Asking, Door, DoorOf, Principal
 from api.once import Again, Attempt
 from api.parameters import DryRun, Force
@@ -43,7 +43,7 @@ def add(routes: APIRouter, plural: str, kind: str) -> None:
         dry_run: DryRun = False,
         if_match: IfMatch = None,
     ) -> Response:
-        item = await find(door, kind, name)
+        item = await find(door, who, kind, name)
         gone = writes.Removal([item.key], expected(item.key, item, if_match), force, dry_run)
         await writes.delete(door, who, gone)
         after = foreseen.deleted(item, door.clock.now(), force=force) if dry_run else await maybe(door, item.key)
@@ -54,7 +54,7 @@ def add(routes: APIRouter, plural: str, kind: str) -> None:
         door: DoorOf, who: Asking, label_selector: Selector, force: Force = False, dry_run: DryRun = False
     ) -> dict[str, Any]:
         """All that the selector chooses, or none. More than 5 and a tenth of all only with ``force``."""
-        keys = await _chosen(door, kind, label_selector, force=force)
+        keys = await _chosen(door, who, kind, label_selector, force=force)
         applied = await writes.delete(door, who, writes.Removal(keys, force=force, dry_run=dry_run))
         return writes.applied_wire(applied, dry_run=dry_run)
 
@@ -74,11 +74,13 @@ def add(routes: APIRouter, plural: str, kind: str) -> None:
         )
 
 
-async def _chosen(door: Door, kind: str, selector: str, *, force: bool) -> Sequence[str]:
+async def _chosen(door: Door, who: Principal, kind: str, selector: str, *, force: bool) -> Sequence[str]:
     """Guarded, Malformed."""
     matches = selectors.parse(selector)
     await door.mirror.fresh()
-    standing = [one for one in door.mirror.objects.values() if one.kind == kind and one.metadata.deleted_at is None]
+    may_see = permission.visible(door, who)
+    standing = [one for one in door.mirror.objects.values() if one.kind == kind and may_see(one)]
+    standing = [one for one in standing if one.metadata.deleted_at is None]
     keys = sorted(one.key for one in standing if matches(one.metadata.labels))
     if not force and not guard(len(standing), len(keys)):
         raise Guarded(
@@ -97,7 +99,7 @@ async def _restore(
         return await _wanted_again(door, who, standing, attempt, force=force, dry_run=dry_run)
     if standing is not None:
         raise Exists(f"{key} exists: delete it first, or leave what was deleted where it is.")
-    found = await _buried(door, key, uid)
+    found = await _buried(door, who, key, uid)
     item, metadata = found.object, found.object.metadata
     manager = metadata.managed_by or ""
     if manager.startswith("git:") and metadata.overridden_by is None and not force:
@@ -118,9 +120,10 @@ async def _wanted_again(
     return await put(door, who, wish, attempt, await composer(door, item, 200))
 
 
-async def _buried(door: Door, key: str, uid: str | None) -> Tombstone:
+async def _buried(door: Door, who: Principal, key: str, uid: str | None) -> Tombstone:
     """NotFound."""
-    found = await door.store.tombstones(door.clock.now(), key=key, limit=1000)
+    may_see = permission.visible(door, who)
+    found = [one for one in await door.store.tombstones(door.clock.now(), key=key, limit=1000) if may_see(one.object)]
     for one in found:
         if uid in (None, one.object.metadata.uid):
             return one
@@ -147,6 +150,7 @@ class DeletedList(Strict):
 @deleted.get("/deleted", summary="What can be restored, the last deleted first", responses={200: {"model": DeletedList}})
 async def list_deleted(
     door: DoorOf,
+    who: Asking,
     kinds: Annotated[str | None, Query(alias="kind", max_length=16, description="a plural, like machines")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str, Query(alias="continue", max_length=36)] = "",
@@ -155,7 +159,8 @@ async def list_deleted(
         raise Malformed(f"kind takes {', '.join(PLURALS)}.", "kind")
     kind = PLURALS[kinds] if kinds is not None else None
     found = await door.store.tombstones(door.clock.now(), kind=kind, after=after, limit=limit + 1)
-    items = [_wire(one) for one in found[:limit]]
+    may_see = permission.visible(door, who)
+    items = [_wire(one) for one in found[:limit] if may_see(one.object)]
     more = {"continue": found[limit - 1].object.metadata.uid} if len(found) > limit else {}
     return {"items": items, "metadata": more}
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fastapi.responses import Response
 
-from api import once, writes
+from api import once, permission, writes
 from api.deps import Door, Principal
 from api.foreseen import as_stored
 from api.live import reads
@@ -18,10 +18,10 @@ from manifests.kinds import Object
 from manifests.types import shown
 
 
-async def find(door: Door, kind: str, name: str) -> Object:
-    """NotFound, whatever the name holds."""
+async def find(door: Door, who: Principal, kind: str, name: str) -> Object:
+    """NotFound, whatever the name holds, and for what the asker may not see."""
     item = await maybe(door, f"{kind}/{name}")
-    if item is None:
+    if item is None or not permission.visible(door, who)(item):
         raise NotFound(f"There is no {kind}/{shown(name)[1:-1]}.")
     return item
 

@@ -62,6 +62,7 @@ async def serve(app: FastAPI, sock: socket.socket) -> None:
 
         group.start_soon(run)
         group.start_soon(app.state.door.mirror.follow)
+        group.start_soon(app.state.door.bound.follow)
         try:
             await anyio.sleep_forever()
         finally:

@@ -10,6 +10,7 @@ from api.once import Again, Attempt
 from api.parameters import DryRun, Force
 from api.replies import composer, find, put
 from api.starting import Start, invalid, started, stopped
+from api.verbs import Verb
 from controller.ports.store import NotFound
 from manifests.session import Session
 from manifests.types import shown
@@ -32,10 +33,12 @@ async def start(
 ) -> Response:
     async def act(attempt: Attempt) -> Response:
         wanted = _wanted(await bodies.raw(request))
-        before = await _maybe(door, name)
+        before = await _maybe(door, who, name)
         if before is None:
-            await find(door, "Machine", wanted.machine or name)
-        return await _write(door, who, before, started(name, before, wanted), attempt, force=force, dry_run=dry_run)
+            await find(door, who, "Machine", wanted.machine or name)
+        return await _write(
+            door, who, before, started(name, before, wanted), Verb.START, attempt, force=force, dry_run=dry_run
+        )
 
     return await again.once(act, dry_run=dry_run)
 
@@ -49,25 +52,35 @@ async def stop(
     """Without ``force`` a running PC keeps its disk until it is shut down."""
 
     async def act(attempt: Attempt) -> Response:
-        before = await _maybe(door, name)
+        before = await _maybe(door, who, name)
         if before is None:
             raise NotFound(f"There is no Session/{shown(name)[1:-1]}: the machine has nothing to stop.")
-        return await _write(door, who, before, stopped(before, force=force), attempt, force=force, dry_run=dry_run)
+        return await _write(
+            door, who, before, stopped(before, force=force), Verb.STOP, attempt, force=force, dry_run=dry_run
+        )
 
     return await again.once(act, dry_run=dry_run)
 
 
 async def _write(
-    door: Door, who: Principal, before: Session | None, item: Session, attempt: Attempt, *, force: bool, dry_run: bool
+    door: Door,
+    who: Principal,
+    before: Session | None,
+    item: Session,
+    verb: Verb,
+    attempt: Attempt,
+    *,
+    force: bool,
+    dry_run: bool,
 ) -> Response:
     version = before.metadata.resource_version if before else 0
-    wish = writes.Wish([item], {item.key: version or 0}, force, dry_run)
+    wish = writes.Wish([item], {item.key: version or 0}, force, dry_run, verb)
     return await put(door, who, wish, attempt, await composer(door, item, 200))
 
 
-async def _maybe(door: Door, name: str) -> Session | None:
+async def _maybe(door: Door, who: Asking, name: str) -> Session | None:
     try:
-        found = await find(door, "Session", name)
+        found = await find(door, who, "Session", name)
     except NotFound:
         return None
     return found if isinstance(found, Session) else None

@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
-from api import selectors
-from api.deps import Door, DoorOf
+from api import permission, selectors
+from api.deps import Asking, Door, DoorOf
 from api.live.feed import Slow, Told, Wanted
 from api.problems import Malformed
 from controller.ports.store import Gone, StoreError
@@ -31,6 +31,7 @@ LabelSelector = Annotated[
 )
 async def watch(
     door: DoorOf,
+    who: Asking,
     since: Since = None,
     kinds: Kinds = "",
     label_selector: LabelSelector = "",
@@ -38,6 +39,7 @@ async def watch(
 ) -> StreamingResponse:
     wants = wanted(kinds, label_selector)
     start = await door.feed.start(_start(last_event_id, since))  # what cannot be answered is said now, with a status code
+    wants = permission.watching(door, who, start, wants)
     return StreamingResponse(_stream(door, start, wants), media_type="text/event-stream")
 
 

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 import anyio
 
-from api import overrides
+from api import overrides, permission
 from api.deps import Door, Principal
 from api.live.mirror import Mirror
 from api.problems import Guarded, Managed
+from api.verbs import Verb
 from controller.ports.requests import Record
 from controller.ports.store import Applied, Gone, News, NotFound
 from manifests.kinds import Object
@@ -42,6 +43,7 @@ class Wish:
     expect: Mapping[str, int]
     force: bool = False
     dry_run: bool = False
+    verb: Verb = Verb.WRITE
     revive: Mapping[str, str] = field(default_factory=dict)
     record: Record | None = None
 
@@ -81,27 +83,33 @@ class _Judge:
 
 
 async def put(door: Door, who: Principal, wish: Wish) -> Applied:
-    """Invalid, Managed, Conflict."""
+    """Forbidden, Invalid, Managed, Conflict."""
     keys = [item.key for item in wish.objects]
 
     def ours(standing: Mapping[str, Object]) -> None:
         unmanaged([standing[key] for key in keys if key in standing])
 
-    judge = _Judge(door.mirror, {item.key: item for item in wish.objects}, () if wish.force else (ours,))
-    applied = await _judged(
-        door,
-        lambda: door.store.put(
-            wish.objects,
-            who.manager,
-            door.clock.now(),
-            expect=wish.expect,
-            dry_run=wish.dry_run,
-            force=wish.force,
-            revive=wish.revive,
-            record=wish.record,
-            admission=judge,
-        ),
-    )
+    def permitted(standing: Mapping[str, Object]) -> None:
+        pairs = [(standing.get(item.key), item) for item in wish.objects]
+        permission.allow(door, who, wish.verb, pairs, standing, force=wish.force)
+
+    rules = (permitted,) if wish.force else (permitted, ours)
+    judge = _Judge(door.mirror, {item.key: item for item in wish.objects}, rules)
+    with permission.discreet(door, who):
+        applied = await _judged(
+            door,
+            lambda: door.store.put(
+                wish.objects,
+                who.manager,
+                door.clock.now(),
+                expect=wish.expect,
+                dry_run=wish.dry_run,
+                force=wish.force,
+                revive=wish.revive,
+                record=wish.record,
+                admission=judge,
+            ),
+        )
     if wish.force and not wish.dry_run:
         await overrides.tell(door, who, (*applied.created, *applied.changed))
     return applied
@@ -115,24 +123,26 @@ async def delete(door: Door, who: Principal, gone: Removal) -> Applied:
             item = standing.get(key)
             if item is None:
                 raise NotFound(f"There is no {key}.")
+            permission.allow(door, who, Verb.DELETE, [(item, None)], standing, force=gone.force)
             if not gone.force:
                 unmanaged([item])
         if not gone.force:
             idle(gone.keys, standing.values())
 
     judge = _Judge(door.mirror, dict.fromkeys(gone.keys), (there,))
-    applied = await _judged(
-        door,
-        lambda: door.store.mark_deleted(
-            gone.keys,
-            door.clock.now(),
-            who=who.manager,
-            annotations={DISRUPTION: "allowed"} if gone.force else None,
-            expect=gone.expect,
-            dry_run=gone.dry_run,
-            admission=judge,
-        ),
-    )
+    with permission.discreet(door, who):
+        applied = await _judged(
+            door,
+            lambda: door.store.mark_deleted(
+                gone.keys,
+                door.clock.now(),
+                who=who.manager,
+                annotations={DISRUPTION: "allowed"} if gone.force else None,
+                expect=gone.expect,
+                dry_run=gone.dry_run,
+                admission=judge,
+            ),
+        )
     if gone.force and not gone.dry_run:
         await overrides.tell(door, who, applied.deleted)
     return applied

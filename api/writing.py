@@ -63,7 +63,7 @@ def add(routes: APIRouter, kind: str) -> None:
     ) -> Response:
         change = bodies.parse_json(await bodies.raw(request))
         for left in reversed(range(_TRIES)):
-            item, expect, free = _merged(await find(door, kind, name), change, if_match)
+            item, expect, free = _merged(await find(door, who, kind, name), change, if_match)
             try:
                 wish = writes.Wish([item], expect, force, dry_run)
                 return await put(door, who, wish, Attempt(), await composer(door, item, 200))

@@ -1,4 +1,4 @@
 """Revisions of the database schema."""
 
-NEWEST = "0004"
+NEWEST = "0005"
 """The last of them, so that to start needs no look at all of them."""

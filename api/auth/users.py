@@ -66,6 +66,7 @@ async def change(name: Named, door: DoorOf, who: Administrator, body: UserChange
 async def delete(name: Named, door: DoorOf, who: Administrator) -> None:
     await _found(door, name)
     user = await door.identity.store.remove_user(name)
+    await door.bound.look()
     await door.identity.store.forgive(login.account(name))
     await door.identity.known.look()
     await note(door, "user-delete", who.name, who.address, who.request_id, "allowed", user.name)

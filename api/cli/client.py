@@ -28,6 +28,7 @@ _EXIT = {
     "conflict": CONFLICT,
     "full": CONFLICT,
     "exists": CONFLICT,
+    "too_many": CONFLICT,
     "managed": CONFLICT,
     "refused": CONFLICT,
     "in_progress": CONFLICT,
@@ -36,7 +37,7 @@ _EXIT = {
 }
 _REMEDY = {
     "unauthorised": "log in (ggnet login), set GGNET_TOKEN, or run where the daemon's admin.token can be read",
-    "forbidden": "ask an administrator for a role that may",
+    "forbidden": "ask an administrator: ggnet binding, or another role",
     "conflict": "read it again (ggnet get), then decide anew",
     "managed": "commit the change to its source, or add --force",
     "refused": "correct or leave out what is listed, or add --partial",

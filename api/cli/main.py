@@ -9,7 +9,7 @@ from typer._click.core import Context
 from typer._click.formatting import HelpFormatter
 from typer.core import TyperGroup
 
-from api.cli import backup, daemon, extras, login, objects, past, removal, sets, tokens, users, verbs, webhooks
+from api.cli import backup, bindings, daemon, extras, login, objects, past, removal, sets, tokens, users, verbs, webhooks
 from api.cli.failure import ERROR, Failure
 
 _ABOUT = """Diskless boot, declared: GGnet makes LIO, dhcpd, TFTP and the disk pool match your manifests.
@@ -87,7 +87,12 @@ for _panel, _commands in _VERBS.items():
         app.command(rich_help_panel=_panel)(_command)
 app.add_typer(extras.schema, name="schema", rich_help_panel="Manifests")
 app.add_typer(webhooks.webhook, name="webhook", rich_help_panel="Look into")
-for _group, _name in ((login.context, "context"), (users.user, "user"), (tokens.token, "token")):
+for _group, _name in (
+    (login.context, "context"),
+    (users.user, "user"),
+    (tokens.token, "token"),
+    (bindings.binding, "binding"),
+):
     app.add_typer(_group, name=_name, rich_help_panel="Who may come in")
 app.add_typer(backup.backup, name="backup", rich_help_panel="Run")
 app.command(rich_help_panel="Run")(extras.completion)

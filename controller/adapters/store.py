@@ -7,6 +7,7 @@ from sqlalchemy import text
 from controller.adapters.database import Database
 from controller.adapters.schema import SchemaDiffers, current
 from controller.adapters.store_accounts import AccountRows, ApiKeyRows
+from controller.adapters.store_bindings import BindingRows
 from controller.adapters.store_leases import Leases
 from controller.adapters.store_logins import LockoutRows, LoginRows, RevocationRows
 from controller.adapters.store_objects import Objects
@@ -18,9 +19,20 @@ from migrations import NEWEST
 
 
 class SqlStore(
-    Objects, Queue, Reports, Leases, Requests, Tombstones, AccountRows, ApiKeyRows, LoginRows, LockoutRows, RevocationRows
+    Objects,
+    Queue,
+    Reports,
+    Leases,
+    Requests,
+    Tombstones,
+    AccountRows,
+    ApiKeyRows,
+    LoginRows,
+    LockoutRows,
+    RevocationRows,
+    BindingRows,
 ):
-    """Answers ``Store``, ``Requests``, ``Tombstones`` and ``IdentityStore``.
+    """Answers ``Store``, ``Requests``, ``Tombstones``, ``IdentityStore`` and ``Bindings``.
 
     ``changes_kept``: what a watcher may miss before it must list again; some 10 MB at most. What was deleted can be
     restored for ``restore_days``, of more than ``tombstones_kept`` the latest.

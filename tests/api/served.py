@@ -8,16 +8,18 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
+from fastapi import FastAPI, Request
 
 from api.app import create
 from api.auth.identity import identity
-from api.deps import Door
+from api.deps import Door, Principal, principal
+from api.roles import SCOPES, Role, Scope, capped
 from api.serve import bind, serve
 from api.token import ensure
 from controller import bootstrap
@@ -26,7 +28,8 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.hints import LocalHints
 from controller.adapters.store import SqlStore
 from controller.core.names import controller_lease
-from controller.ports.store import Lease, Revision, StatusWrite
+from controller.ports.permission import Binding
+from controller.ports.store import Event, Lease, Revision, StatusWrite
 from controller.settings import Settings
 from manifests.load import load
 from tests.api.warm import Warm
@@ -72,12 +75,29 @@ class Served:
     settings: Settings
     warm: Warm
     lease: list[Lease] = field(default_factory=list)
+    app: list[FastAPI] = field(default_factory=list)
 
     @property
     def http(self) -> httpx.Client:
-        return httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=20, trust_env=False
-        )
+        return self.signed()
+
+    def signed(self, **headers: str) -> httpx.Client:
+        both = {"Authorization": f"Bearer {self.token}", **headers}
+        # To read the trusted certificates takes longer than most requests, and none is asked for.
+        return httpx.Client(base_url=self.url, headers=both, timeout=20, trust_env=False, verify=False)
+
+    def acting(self, name: str, role: Role, *scopes: str) -> httpx.Client:
+        """Signed in as somebody of this role, where that is believed; with ``scopes`` by an API key of theirs."""
+        told = {"X-Test-Name": name, "X-Test-Role": role}
+        return self.signed(**told, **({"X-Test-Scopes": " ".join(scopes)} if scopes else {}))
+
+    def bind(self, user: str, *verbs: str, selector: str = "room=main", narrows: bool = False) -> str:
+        """Makes the account if there is none. The binding's id."""
+        account = {"username": user, "password": "a sentence of my own"}
+        wanted = {"user": user, "verbs": verbs, "labelSelector": selector, "narrows": narrows}
+        with self.http as http:
+            assert http.post("/api/v1/users", json=account).status_code in (201, 409)
+            return str(http.post("/api/v1/bindings", json=wanted).raise_for_status().json()["id"])
 
     def apply(self, text: str) -> None:
         with self.http as http:
@@ -136,6 +156,19 @@ class Served:
         now = SystemClock().now() - timedelta(seconds=90)
         self._on_store(lambda store: store.record(Revision("infra", sha, "Ada", message, verdict, problems, now)))
 
+    def tell(self, *keys: str) -> None:
+        """The controller has something to say of each."""
+        now = self.now()
+        events = [Event(key, "Normal", "Drifted", f"{key} was put right", now, now) for key in keys]
+        self._on_store(lambda store: store.tell(events))
+
+    def bound_elsewhere(self, binding: Binding) -> None:
+        """Another process on the same database binds somebody."""
+        self._on_store(lambda store: store.bind(binding))
+
+    def now(self) -> datetime:
+        return SystemClock().now()
+
     def gone(self, key: str) -> None:
         """The controller has withdrawn a deleted object."""
 
@@ -189,16 +222,27 @@ def ggnet(*words: str, stdin: str = "", **more: str) -> subprocess.CompletedProc
     )
 
 
+def _announced(request: Request) -> Principal:
+    """Whoever the request says it is; the administrator if it says nothing."""
+    name, role = request.headers.get("X-Test-Name", "admin"), Role(request.headers.get("X-Test-Role", "ADMIN"))
+    told = request.headers.get("X-Test-Scopes")
+    scopes = SCOPES if told is None else frozenset(Scope(one) for one in told.split())
+    key, family = ("key", "") if told else ("", "family")
+    return Principal(name, capped(role, scopes), "127.0.0.1", request.scope["request_id"], "uid", scopes, key, "jti", family)
+
+
 @contextmanager
-def serving(folder: Path, warm: Warm, rounds: int = 4, **configured: Any) -> Iterator[Served]:
+def serving(folder: Path, warm: Warm, rounds: int = 4, *, announced: bool = False, **configured: Any) -> Iterator[Served]:
     """A door over a fresh SQLite store in this folder, or the database configured, on a free port, in its own thread.
 
-    bcrypt's ``rounds`` are the fewest that it takes, so that a login is no wait.
+    bcrypt's ``rounds`` are the fewest that it takes, so that a login is no wait. ``announced``: who asks is what the
+    request says (``Served.acting``), so that a test need not sign anybody in.
     """
     settings = Settings(state_dir=folder, **configured)
     token = ensure(folder)
     sock = bind("127.0.0.1:0")
     started, scopes = threading.Event(), list[tuple[Any, anyio.CancelScope]]()
+    apps: list[FastAPI] = []
 
     async def run() -> None:
         await migrate.upgrade(settings.database)
@@ -209,6 +253,9 @@ def serving(folder: Path, warm: Warm, rounds: int = 4, **configured: Any) -> Ite
                 clock = SystemClock()
                 ours = identity(store, store, clock, settings, rounds)
                 app = create(Door(store, clock, settings, token, LocalHints(), ours, bootstrap.outbox(settings, store)))
+                if announced:
+                    app.dependency_overrides[principal] = _announced
+                apps.append(app)
                 started.set()
                 await serve(app, sock)
         finally:
@@ -218,7 +265,7 @@ def serving(folder: Path, warm: Warm, rounds: int = 4, **configured: Any) -> Ite
     thread.start()
     assert started.wait(30)
     try:
-        yield Served(f"http://127.0.0.1:{sock.getsockname()[1]}", token, folder, settings, warm)
+        yield Served(f"http://127.0.0.1:{sock.getsockname()[1]}", token, folder, settings, warm, app=apps)
     finally:
         event_loop, scope = scopes[0]
         anyio.from_thread.run_sync(scope.cancel, token=event_loop)
