@@ -4,7 +4,21 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from api import access, bindings, bulk, changes, health, history, objects, problems, removing, sessions, watch, webhooks
+from api import (
+    access,
+    audit,
+    bindings,
+    bulk,
+    changes,
+    health,
+    history,
+    objects,
+    problems,
+    removing,
+    sessions,
+    watch,
+    webhooks,
+)
 from api.auth import routes as auth
 from api.auth import tokens, users
 from api.deps import OPEN, Door
@@ -37,6 +51,7 @@ ROUTERS = (
     removing.deleted,
     sessions.router,
     history.router,
+    audit.router,
     watch.router,
     webhooks.router,
     auth.router,

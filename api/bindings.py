@@ -12,6 +12,7 @@ from api.answers import refusals
 from api.auth import names
 from api.deps import Asking, DoorOf
 from api.problems import Guarded, Malformed
+from api.recording import record
 from api.verbs import BINDABLE
 from controller.ports.permission import Binding, Widens
 from manifests.meta import Strict
@@ -108,6 +109,7 @@ async def create(wanted: Wanted, door: DoorOf, who: Asking) -> Shown:
     verbs = tuple(word for word in _WORDS if word in wanted.verbs)
     made = Binding(str(uuid.uuid4()), wanted.user, verbs, wanted.label_selector, wanted.narrows, door.clock.now(), who.name)
     await door.bound.bind(made)
+    await record(door, who.actor, "binding-create", subject=made.user, object_=f"Binding/{made.id}", after=_told(made))
     return Shown.of(made)
 
 
@@ -115,10 +117,17 @@ async def create(wanted: Wanted, door: DoorOf, who: Asking) -> Shown:
 async def delete(
     binding_id: str,
     door: DoorOf,
+    who: Asking,
     force: Annotated[bool, Query(description="also when it is the last that narrows its user")] = False,
 ) -> Shown:
     """The binding that was. Whoever loses the last binding that narrows sees again all that the role shows."""
     try:
-        return Shown.of(await door.bound.unbind(binding_id, widen=force))
+        gone = await door.bound.unbind(binding_id, widen=force)
     except Widens as error:
         raise Guarded(f"{error} Take the account away instead, or force the removal.") from None
+    await record(door, who.actor, "binding-delete", subject=gone.user, object_=f"Binding/{gone.id}", before=_told(gone))
+    return Shown.of(gone)
+
+
+def _told(one: Binding) -> dict[str, object]:
+    return {"verbs": list(one.verbs), "labelSelector": one.selector, "narrows": one.narrows}

@@ -20,6 +20,8 @@ from api.metrics import Metrics
 from api.problems import Forbidden, Unauthorised
 from api.roles import SCOPES, Scope
 from api.roles import Role as Role
+from controller.core.floods import Flood
+from controller.ports.audit import Actor, Outcome
 from controller.ports.clock import Clock
 from controller.ports.database import Database
 from controller.ports.hints import Hints
@@ -50,6 +52,7 @@ class Door:
     identity: Identity
     outbox: Outbox
     metrics: Metrics = field(default_factory=Metrics)
+    flood: Flood[tuple[str, Outcome, str, str, str | None]] = field(default_factory=Flood)
     mirror: Mirror = field(init=False)
     liveness: Liveness = field(init=False)
     reads: Reads = field(init=False)
@@ -87,6 +90,11 @@ class Principal:
     @property
     def manager(self) -> str:
         return f"api:{self.name}"
+
+    @property
+    def actor(self) -> Actor:
+        """As the audit log has them."""
+        return Actor(self.manager, self.address, self.request_id)
 
 
 async def door(request: Request) -> Door:

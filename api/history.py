@@ -69,7 +69,7 @@ async def revisions(
 
 
 @router.post("/revisions/{sha}/approve", summary="Let a revision through that the prune guard held")
-async def approve(sha: str, door: DoorOf, dry_run: DryRun = False) -> dict[str, Any]:
+async def approve(sha: str, door: DoorOf, who: Asking, dry_run: DryRun = False) -> dict[str, Any]:
     """``sha`` may be shortened, as long as it names one guarded revision."""
     held = [one for one in await door.store.revisions(None, 1000) if one.verdict == "guarded" and one.sha.startswith(sha)]
     shas = {(one.source, one.sha) for one in held}
@@ -77,5 +77,5 @@ async def approve(sha: str, door: DoorOf, dry_run: DryRun = False) -> dict[str, 
         raise NotFound(f"{shown(sha)} names {len(shas)} guarded revisions, not one: see GET /api/v1/revisions.")
     source, full = shas.pop()
     if not dry_run:
-        await door.store.approve(source, full)
+        await door.store.approve(source, full, by=who.actor)
     return {"source": source, "sha": full, "approved": True}

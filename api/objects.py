@@ -66,5 +66,5 @@ async def _annotate(door: Door, who: Principal, item: Object, paused: str | None
     permission.check(door, who, Verb.SUSPEND, item)
     if dry_run:
         return await answer(door, foreseen.annotated(item, {PAUSED: paused}))
-    await door.store.annotate(item.key, {PAUSED: paused})
+    await door.store.annotate(item.key, {PAUSED: paused}, by=who.actor)
     return await answer(door, await find(door, who, item.kind, item.name))

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, Query
 from api import bodies, selectors
 from api.answers import refusals
 from api.deps import Asking, Door, DoorOf, administrator
+from api.recording import record
 from api.webhook_shapes import (
     DeliveryList,
     DeliveryMetadata,
@@ -65,6 +66,7 @@ async def create(wanted: NewWebhook, door: DoorOf, who: Asking) -> WebhookSecret
         created_by=who.name,
     )
     await door.outbox.notices.add(webhook)
+    await record(door, who.actor, "webhook-create", object_=f"Webhook/{webhook.id}", after={"enabled": webhook.enabled})
     return WebhookSecret.of(webhook, secret=webhook.secret)
 
 
@@ -74,7 +76,7 @@ async def read(id: str, door: DoorOf) -> WebhookView:
 
 
 @router.patch("/{id}", summary="Change parts of one webhook", response_model_exclude_none=True)
-async def change(id: str, wanted: WebhookChange, door: DoorOf) -> WebhookView:
+async def change(id: str, wanted: WebhookChange, door: DoorOf, who: Asking) -> WebhookView:
     webhook = await find(door, id)
     for field in ("url", "mail"):
         if getattr(wanted, field) is not None and getattr(webhook, field) is None:
@@ -87,24 +89,28 @@ async def change(id: str, wanted: WebhookChange, door: DoorOf) -> WebhookView:
         values[name] = _once(values[name])
     if wanted.enabled:
         values |= {"disabled_reason": None, "failing_since": None}
-    return WebhookView.of(await door.outbox.notices.change(id, values))
+    changed = await door.outbox.notices.change(id, values)
+    await record(door, who.actor, "webhook-change", object_=f"Webhook/{id}", after={"fields": sorted(values)})
+    return WebhookView.of(changed)
 
 
 @router.delete("/{id}", summary="Delete one webhook, and what is on its way to it", status_code=204)
-async def delete(id: str, door: DoorOf) -> None:
+async def delete(id: str, door: DoorOf, who: Asking) -> None:
     await door.outbox.notices.drop((await find(door, id)).id)
+    await record(door, who.actor, "webhook-delete", object_=f"Webhook/{id}")
 
 
 @router.post(
     "/{id}/rotate-secret", summary="A new secret; the old one signs too for a time", response_model_exclude_none=True
 )
-async def rotate(id: str, wanted: Rotation, door: DoorOf) -> WebhookSecret:
+async def rotate(id: str, wanted: Rotation, door: DoorOf, who: Asking) -> WebhookSecret:
     webhook = await find(door, id)
     until = door.clock.now() + timedelta(hours=wanted.overlap_hours)
     values = {"secret": _secret(wanted.secret), "previous_secret": webhook.secret, "previous_until": until}
     if not wanted.overlap_hours:
         values |= {"previous_secret": None, "previous_until": None}
     changed = await door.outbox.notices.change(id, values)
+    await record(door, who.actor, "webhook-rotate", object_=f"Webhook/{id}")
     return WebhookSecret.of(changed, secret=changed.secret)
 
 
@@ -114,7 +120,9 @@ async def rotate(id: str, wanted: Rotation, door: DoorOf) -> WebhookSecret:
 async def test(id: str, door: DoorOf, who: Asking) -> DeliveryView:
     webhook = await find(door, id)
     notice = Notice(PING, f"{PING}/{uuid.uuid4()}", {}, {"message": f"a test, sent by {who.name}"})
-    return DeliveryView.of(await door.outbox.notices.enqueue(webhook.id, notice, door.clock.now()))
+    sent = await door.outbox.notices.enqueue(webhook.id, notice, door.clock.now())
+    await record(door, who.actor, "webhook-test", object_=f"Webhook/{id}")
+    return DeliveryView.of(sent)
 
 
 @router.get("/{id}/deliveries", summary="What was sent, waits, or could not be sent", response_model_exclude_none=True)
@@ -142,10 +150,12 @@ async def read_delivery(id: str, delivery: str, door: DoorOf) -> DeliveryView:
     status_code=202,
     response_model_exclude_none=True,
 )
-async def retry(id: str, delivery: str, door: DoorOf) -> DeliveryView:
+async def retry(id: str, delivery: str, door: DoorOf, who: Asking) -> DeliveryView:
     """One that has arrived stays as it is."""
     await _find_delivery(door, id, delivery)
-    return DeliveryView.of(await door.outbox.notices.again(id, delivery, door.clock.now()))
+    again = await door.outbox.notices.again(id, delivery, door.clock.now())
+    await record(door, who.actor, "webhook-retry", object_=f"Webhook/{id}")
+    return DeliveryView.of(again)
 
 
 async def find(door: Door, identifier: str) -> Webhook:

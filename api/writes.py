@@ -108,6 +108,7 @@ async def put(door: Door, who: Principal, wish: Wish) -> Applied:
                 revive=wish.revive,
                 record=wish.record,
                 admission=judge,
+                by=who.actor,
             ),
         )
     if wish.force and not wish.dry_run:
@@ -141,6 +142,7 @@ async def delete(door: Door, who: Principal, gone: Removal) -> Applied:
                 expect=gone.expect,
                 dry_run=gone.dry_run,
                 admission=judge,
+                by=who.actor,
             ),
         )
     if gone.force and not gone.dry_run:

@@ -5,11 +5,13 @@ the controller alone beside API processes that share its database.
 """
 
 import os
+import pwd
 import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
@@ -35,13 +37,15 @@ from controller.adapters.tftp import TftpTree
 from controller.core.mail import MailServer
 from controller.core.names import controller_lease
 from controller.core.notices import Matches
+from controller.ports.audit import OURSELVES, Actor
 from controller.ports.backup import Contents
 from controller.ports.clock import Clock
+from controller.ports.database import Database
 from controller.ports.hints import Hints
 from controller.ports.logins import Revocations
 from controller.ports.notices import Outbox
 from controller.ports.sources import Source
-from controller.ports.store import Store
+from controller.ports.store import StoreError
 from controller.settings import Settings
 from controller.shell.daemon import Daemon, lead
 from controller.shell.deliver import Deliverer
@@ -50,6 +54,7 @@ from controller.shell.observe import Host
 from controller.shell.reconcile import Reconciler
 
 log = structlog.get_logger()
+_PRUNE_SECONDS = 6 * 3600.0
 
 Finding = examination.Finding
 Persistence = SqlStore
@@ -73,6 +78,16 @@ def migrate(settings: Settings) -> None:
 
 def schema_current(settings: Settings) -> bool:
     return anyio.run(schema.check, settings.database)
+
+
+def prune_audit(settings: Settings, before: datetime) -> int:
+    """Removes what is older than this from the audit log; the number of rows. StoreError."""
+
+    async def prune() -> int:
+        async with open_store(settings) as (store, _):
+            return await store.prune_audit(before, Actor(f"local:{_account()}"), clock().now())
+
+    return anyio.run(prune)
 
 
 def doctor(settings: Settings) -> Sequence[Finding]:
@@ -174,7 +189,7 @@ def outbox(settings: Settings, store: Persistence) -> Outbox:
     return Outbox(SqlNotices(store.database), courier, mailer)
 
 
-async def deliver(settings: Settings, store: Store, outbox: Outbox, parse: Callable[[str], Matches]) -> None:
+async def deliver(settings: Settings, store: Database, outbox: Outbox, parse: Callable[[str], Matches]) -> None:
     """Webhooks are sent, by one process at a time, until cancelled. ``parse`` reads label selectors."""
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     await Deliverer(store, outbox, clock(), holder, parse, settings.site).run()
@@ -203,7 +218,7 @@ async def run_all(
         await _control(settings, store, hints, simulate, lambda: tasks.start_soon(door, store, hints, clock()))
 
 
-async def _control(settings: Settings, store: Store, hints: Hints, simulate: bool, asked: Callable[[], object]) -> None:
+async def _control(settings: Settings, store: Database, hints: Hints, simulate: bool, asked: Callable[[], object]) -> None:
     with _alone(settings):
         ours = clock()
         holder = f"{socket.gethostname()}:{settings.state_dir.resolve()}"
@@ -226,11 +241,33 @@ async def _control(settings: Settings, store: Store, hints: Hints, simulate: boo
         hints.heard(daemon.wake)
         log.info("controller leads", server=settings.server, epoch=lease.epoch, simulated=simulate)
         try:
-            await daemon.run()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_forget_old, settings, store, ours)
+                await daemon.run()
+                tasks.cancel_scope.cancel()
         finally:
             systemd.stopping()
             with anyio.CancelScope(shield=True):
                 await store.release(reconciler.lease)
+
+
+async def _forget_old(settings: Settings, store: Database, ours: Clock) -> None:
+    """The audit log keeps no more than it was told to."""
+    while settings.audit_days is not None:
+        now = ours.now()
+        try:
+            gone = await store.prune_audit(now - timedelta(days=settings.audit_days), OURSELVES, now)
+            log.info("audit log pruned", rows=gone, days=settings.audit_days)
+        except StoreError as error:
+            log.error("audit log not pruned", error=str(error))
+        await ours.sleep(_PRUNE_SECONDS)
+
+
+def _account() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _host(settings: Settings, simulate: bool) -> Host:

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = Field(None, description="optional: the server for mail to subscribers; unset: no mail")
     mail_from: str | None = Field(None, description="the sender of mails; unset: ggnet at this machine's name")
     sweep_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="full look at everything; events come faster")
+    audit_days: Annotated[int, Field(ge=1, le=36500)] | None = Field(
+        None, description="how long the audit log is kept; unset: for ever, because what is gone convinces nobody"
+    )
     restore_days: Annotated[int, Field(ge=0, le=3650)] = Field(
         30, description="how long what was deleted can be restored: a month's holiday; 0: not at all"
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from controller.ports.audit import OURSELVES, Actor
 from controller.ports.requests import Asked, InProgress, Kept, KeyReused, Record, Ticket
 from controller.ports.store import (
     Admission,
@@ -178,6 +179,7 @@ class MemoryStore:
         expect: Mapping[str, int] | None = None,
         dry_run: bool = False,
         force: bool = False,
+        by: Actor | None = None,
         revive: Mapping[str, str] | None = None,
         record: Record | None = None,
         admission: Admission | None = None,
@@ -290,6 +292,7 @@ class MemoryStore:
         who: str = "",
         annotations: Mapping[str, str | None] | None = None,
         expect: Mapping[str, int] | None = None,
+        by: Actor = OURSELVES,
         dry_run: bool = False,
         admission: Admission | None = None,
     ) -> Applied:
@@ -313,7 +316,7 @@ class MemoryStore:
             self.__dict__ = before
         return applied
 
-    async def remove(self, key: str, uid: str, now: datetime, *, orphan: str | None = None) -> None:
+    async def remove(self, key: str, uid: str, now: datetime, *, orphan: str | None = None, by: Actor = OURSELVES) -> None:
         row = self._rows.get(key)
         if row is None or row.uid != uid:
             return
@@ -399,7 +402,7 @@ class MemoryStore:
         both = {**row.by_hand, **annotations}
         return {name: value for name, value in both.items() if row.said["annotations"].get(name) != value}
 
-    async def annotate(self, key: str, annotations: Mapping[str, str | None]) -> None:
+    async def annotate(self, key: str, annotations: Mapping[str, str | None], *, by: Actor = OURSELVES) -> None:
         row = self._row(key)
         after = replace(row, by_hand=self._laid_over(row, annotations))
         if after.annotations != row.annotations:
@@ -555,7 +558,7 @@ class MemoryStore:
         if kept and kept.converged_at is None:
             self._revisions[source, sha, "accepted"] = replace(kept, converged_at=at)
 
-    async def approve(self, source: str, sha: str) -> None:
+    async def approve(self, source: str, sha: str, *, by: Actor = OURSELVES) -> None:
         kept = self._revisions.get((source, sha, "guarded"))
         if kept is None:
             raise NotFound(f"no revision {sha} of {source} waits for approval")

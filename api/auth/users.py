@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
 from api.answers import refusals
-from api.auth import accounts, login, names
+from api.auth import accounts, login, names, personal
 from api.auth.bodies import ListMetadata, NewUser, UserAnswer, UserChange, accepted
 from api.auth.log import note
 from api.deps import Administrator, Door, DoorOf
@@ -17,6 +17,7 @@ from controller.ports.accounts import User
 from controller.ports.store import NotFound
 
 router = APIRouter(prefix="/users", tags=["users"])
+Erase = Annotated[bool, Query(description="forget name and addresses in the audit log too, for good")]
 Named = Annotated[str, Path(description="the user's name", examples=["ada"])]
 
 
@@ -43,7 +44,7 @@ async def list_users(
 @router.post("", summary="Make an account", status_code=201, responses=refusals(400, 403, 409))
 async def create(door: DoorOf, who: Administrator, body: NewUser) -> UserAnswer:
     user = await accounts.create(door, body.username, accepted(body.password, body.username), body.role)
-    await note(door, "user-create", who.name, who.address, who.request_id, "allowed", user.name)
+    await note(door, "user-create", who.name, who.address, who.request_id, "allowed", user.name, after={"role": user.role})
     return UserAnswer.of(user)
 
 
@@ -54,22 +55,34 @@ async def read(name: Named, door: DoorOf, who: Administrator) -> UserAnswer:
 
 @router.patch("/{name}", summary="Change role or password, shut out, unlock", responses=refusals(400, 403, 404))
 async def change(name: Named, door: DoorOf, who: Administrator, body: UserChange) -> UserAnswer:
-    await _found(door, name)
+    old = await _found(door, name)
     user, _ = await accounts.change(door, name, body)
-    await note(door, "user-change", who.name, who.address, who.request_id, "allowed", user.name)
+    after = body.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    before = {field: getattr(old, field) for field in after if field in ("role", "disabled")}
+    asked = (who.name, who.address, who.request_id)
+    await note(door, "user-change", *asked, "allowed", user.name, before=before, after=after)
     return await _shown(door, user)
 
 
 @router.delete(
     "/{name}", summary="Delete an account, with its logins and keys", status_code=204, responses=refusals(403, 404)
 )
-async def delete(name: Named, door: DoorOf, who: Administrator) -> None:
+async def delete(name: Named, door: DoorOf, who: Administrator, erase: Erase = False) -> None:
+    """With ``erase`` nobody can tell any more who stands behind what they did."""
     await _found(door, name)
     user = await door.identity.store.remove_user(name)
     await door.bound.look()
     await door.identity.store.forgive(login.account(name))
     await door.identity.known.look()
     await note(door, "user-delete", who.name, who.address, who.request_id, "allowed", user.name)
+    if erase:
+        await door.store.erase(user.name, who.actor, door.clock.now())
+
+
+@router.get("/{name}/export", summary="All that is kept about one person", responses=refusals(403, 404))
+async def export(name: Named, door: DoorOf, who: Administrator) -> personal.Export:
+    """Also of an account that is deleted already, for as long as the audit log remembers."""
+    return await personal.export(door, name)
 
 
 async def _found(door: Door, name: str) -> User:

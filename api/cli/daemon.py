@@ -34,7 +34,7 @@ def up(simulate: Simulate = False) -> None:
     """
     from controller import bootstrap
 
-    settings = _settings()
+    settings = read_settings()
     sock, token = _open(settings)
 
     async def door(store: "Persistence", hints: "Hints", clock: "Clock") -> None:
@@ -52,7 +52,7 @@ def api() -> None:
     """
     from controller import bootstrap
 
-    settings = _settings()
+    settings = read_settings()
     sock, token = _open(settings)
 
     async def door() -> None:
@@ -71,7 +71,7 @@ def controller(simulate: Simulate = False) -> None:
     """
     from controller import bootstrap
 
-    settings = _settings()
+    settings = read_settings()
     _run(lambda: bootstrap.run_controller(settings, simulate))
 
 
@@ -88,12 +88,12 @@ def migrate(
     """
     from controller import bootstrap
 
-    settings = _settings()
-    if check and not _telling(lambda: bootstrap.schema_current(settings)):
+    settings = read_settings()
+    if check and not telling(lambda: bootstrap.schema_current(settings)):
         output.line("the schema is not current: run ggnet migrate")
         raise typer.Exit(CHANGES)
     if not check:
-        _telling(lambda: bootstrap.migrate(settings))
+        telling(lambda: bootstrap.migrate(settings))
     output.line("the schema is current")
 
 
@@ -106,8 +106,8 @@ def doctor() -> None:
     """
     from controller import bootstrap
 
-    settings = _settings()
-    found = _telling(lambda: bootstrap.doctor(settings))
+    settings = read_settings()
+    found = telling(lambda: bootstrap.doctor(settings))
     for one in found:
         sign = {"ok": "ok  ", "warning": "warn", "error": "FAIL"}[one.level]
         colour = {"ok": "Ready", "warning": "Warning", "error": "Failed"}[one.level]
@@ -118,7 +118,7 @@ def doctor() -> None:
         raise typer.Exit(ERROR)
 
 
-def _settings() -> "Settings":
+def read_settings() -> "Settings":
     from controller.settings import Settings
 
     return client.load(Settings)
@@ -179,10 +179,10 @@ def _run(work: Callable[[], Awaitable[None]]) -> None:
                 await work()
                 group.cancel_scope.cancel()
 
-    _telling(lambda: anyio.run(until_told))
+    telling(lambda: anyio.run(until_told))
 
 
-def _telling(work: Callable[[], T]) -> T:
+def telling(work: Callable[[], T]) -> T:
     """What a store says is wrong, said to people. Failure."""
     from controller.ports.store import Fenced, StoreError
     from controller.settings import SettingsError

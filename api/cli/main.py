@@ -9,7 +9,22 @@ from typer._click.core import Context
 from typer._click.formatting import HelpFormatter
 from typer.core import TyperGroup
 
-from api.cli import backup, bindings, daemon, extras, login, objects, past, removal, sets, tokens, users, verbs, webhooks
+from api.cli import (
+    audit,
+    backup,
+    bindings,
+    daemon,
+    extras,
+    login,
+    objects,
+    past,
+    removal,
+    sets,
+    tokens,
+    users,
+    verbs,
+    webhooks,
+)
 from api.cli.failure import ERROR, Failure
 
 _ABOUT = """Diskless boot, declared: GGnet makes LIO, dhcpd, TFTP and the disk pool match your manifests.
@@ -86,6 +101,7 @@ for _panel, _commands in _VERBS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
 app.add_typer(extras.schema, name="schema", rich_help_panel="Manifests")
+app.add_typer(audit.audit, name="audit", rich_help_panel="Look into")
 app.add_typer(webhooks.webhook, name="webhook", rich_help_panel="Look into")
 for _group, _name in (
     (login.context, "context"),

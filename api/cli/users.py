@@ -126,15 +126,33 @@ def unlock(name: Name) -> None:
 
 
 @user.command()
-def delete(name: Name) -> None:
+def delete(
+    name: Name,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Also forget name and addresses in the audit log, for good.")
+    ] = False,
+) -> None:
     """Delete an account, its logins and its API keys.
+
+    Examples:
+
+      ggnet user delete bob
+
+      ggnet user export bob > bob.json && ggnet user delete bob --erase
+    """
+    client.connect().call("DELETE", _path(name), params={"erase": "true" if erase else None})
+    output.line(f"user {name} deleted" + (" and forgotten" if erase else ""))
+
+
+@user.command()
+def export(name: Name) -> None:
+    """Print all that is kept about one person, as JSON.
 
     Example:
 
-      ggnet user delete bob
+      ggnet user export bob > bob.json
     """
-    client.connect().call("DELETE", _path(name))
-    output.line(f"user {name} deleted")
+    output.as_json(client.connect().call("GET", f"{_path(name)}/export", timeout=600))
 
 
 @user.command("password")

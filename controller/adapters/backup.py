@@ -19,9 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.adapters import backup_files, backup_tables, migrate, schema
 from controller.adapters.backup_archive import FORMAT, Manifest, Reader, TablePart, write
 from controller.adapters.database import Database
-from controller.adapters.tables import counters, leases, metadata
+from controller.adapters.tables import audit_marks, counters, leases, metadata
 from controller.ports.backup import BackupError, Contents
 from migrations import NEWEST
+
+# What has rows from the start, and by which column one sees that they were used.
+_BEGINNINGS = {counters: counters.c.value, audit_marks: audit_marks.c.seq}
 
 
 async def create(
@@ -136,7 +139,9 @@ async def _demand_empty(conn: AsyncConnection, database: Database, present: set[
         if name not in present:
             continue
         query = select(func.count()).select_from(table)
-        rows = (await conn.execute(query.where(table.c.value > 0) if table is counters else query)).scalar_one()
+        if table in _BEGINNINGS:
+            query = query.where(_BEGINNINGS[table] > 0)
+        rows = (await conn.execute(query)).scalar_one()
         if rows:
             raise BackupError(
                 f"{database.shown} is not empty ({name} has {rows} rows): restore into an empty database, or give up "

@@ -4,22 +4,25 @@ from collections.abc import Callable
 
 from sqlalchemy import text
 
+from controller.adapters.clock import SystemClock
 from controller.adapters.database import Database
 from controller.adapters.schema import SchemaDiffers, current
 from controller.adapters.store_accounts import AccountRows, ApiKeyRows
+from controller.adapters.store_audit import Audits
 from controller.adapters.store_bindings import BindingRows
 from controller.adapters.store_leases import Leases
 from controller.adapters.store_logins import LockoutRows, LoginRows, RevocationRows
-from controller.adapters.store_objects import Objects
 from controller.adapters.store_queue import Queue
 from controller.adapters.store_reports import Reports
 from controller.adapters.store_requests import Requests
 from controller.adapters.store_tombstones import Grave, Tombstones
+from controller.adapters.store_trail import Trail
+from controller.ports.clock import Clock
 from migrations import NEWEST
 
 
 class SqlStore(
-    Objects,
+    Audits,
     Queue,
     Reports,
     Leases,
@@ -32,7 +35,7 @@ class SqlStore(
     RevocationRows,
     BindingRows,
 ):
-    """Answers ``Store``, ``Requests``, ``Tombstones``, ``IdentityStore`` and ``Bindings``.
+    """Answers ``Database`` and ``IdentityStore``.
 
     ``changes_kept``: what a watcher may miss before it must list again; some 10 MB at most. What was deleted can be
     restored for ``restore_days``, of more than ``tombstones_kept`` the latest.
@@ -45,10 +48,13 @@ class SqlStore(
         *,
         changes_kept: int = 100_000,
         events_kept: int = 10_000,
+        clock: Clock | None = None,
         restore_days: int = 30,
         tombstones_kept: int = 10_000,
     ) -> None:
         self._db = Database(url, committed)
+        self._clock = clock or SystemClock()
+        self._trail = Trail()
         self._changes_kept = changes_kept
         self._events_kept = events_kept
         self._grave = Grave(restore_days, tombstones_kept)

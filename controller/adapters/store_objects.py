@@ -31,7 +31,11 @@ from controller.adapters.store_rows import (
     suspended,
 )
 from controller.adapters.store_tombstones import Grave, put_back
+from controller.adapters.store_trail import Change, Trail, sides
+from controller.adapters.store_trail import changes as told
 from controller.adapters.tables import RESOURCE_VERSION, changes, counters, objects, orphans, statuses
+from controller.ports.audit import OURSELVES, Actor
+from controller.ports.clock import Clock
 from controller.ports.requests import Record
 from controller.ports.store import Admission, Applied, Conflict, Gone, LogEntry, News, NotFound
 from manifests.kinds import Object
@@ -57,6 +61,8 @@ _NEWS = (
 
 class Objects:
     _db: Database
+    _clock: Clock
+    _trail: Trail
     _changes_kept: int
     _grave: Grave
 
@@ -100,6 +106,7 @@ class Objects:
         revive: Mapping[str, str] | None = None,
         record: Record | None = None,
         admission: Admission | None = None,
+        by: Actor | None = None,
     ) -> Applied:
         wanted = await declared(objects)
         async with self._db.write(dry_run=dry_run) as conn:
@@ -123,6 +130,8 @@ class Objects:
             applied = Applied(added, moved, tuple(v["row"] for v in pruned), len(pairs) - len(changed), version)
             if record is not None:
                 await answered(conn, record, applied, await _read(conn, wanted))
+            if not dry_run:
+                await self._trail.append(conn, by or Actor(manager), now, list(told(rows, fresh, changed, pruned)))
         return applied
 
     async def mark_deleted(
@@ -135,6 +144,7 @@ class Objects:
         expect: Mapping[str, int] | None = None,
         dry_run: bool = False,
         admission: Admission | None = None,
+        by: Actor = OURSELVES,
     ) -> Applied:
         wanted = sorted(set(keys))
         async with self._db.write(dry_run=dry_run) as conn:
@@ -149,10 +159,12 @@ class Objects:
             marks = [_marked(rows[key], now, who, annotations or {}) for key in wanted]
             written = [values for values in marks if values is not None]
             version = await self._write(conn, version, [], [], written)
+            if not dry_run:
+                await self._trail.append(conn, by, now, list(told(rows, [], [], written)))
         fresh = tuple(values["row"] for values in written if rows[values["row"]]["deleted_at"] is None)
         return Applied(deleted=fresh, unchanged=len(wanted) - len(fresh), resource_version=version)
 
-    async def remove(self, key: str, uid: str, now: datetime, *, orphan: str | None = None) -> None:
+    async def remove(self, key: str, uid: str, now: datetime, *, orphan: str | None = None, by: Actor = OURSELVES) -> None:
         async with self._db.write() as conn:
             version = await lock(conn, RESOURCE_VERSION)
             row = (await stored(conn, [key])).get(key)
@@ -165,6 +177,7 @@ class Objects:
             await write_log(conn, version, [(key, "DELETED")], self._changes_kept)
             if orphan is not None:
                 await conn.execute(self._db.insert(orphans).values(machine=orphan).on_conflict_do_nothing())
+            await self._trail.append(conn, by, now, [Change(key, "remove", sides(row), None)])
 
     async def overridden(self, manager: str) -> Mapping[str, str]:
         query = select(objects).where(objects.c.managed_by == manager, objects.c.overridden_by.is_not(None))
@@ -177,7 +190,7 @@ class Objects:
         async with self._db.read() as conn:
             return frozenset((await conn.execute(select(orphans.c.machine))).scalars())
 
-    async def annotate(self, key: str, annotations: Mapping[str, str | None]) -> None:
+    async def annotate(self, key: str, annotations: Mapping[str, str | None], *, by: Actor = OURSELVES) -> None:
         async with self._db.write() as conn:
             version = await lock(conn, RESOURCE_VERSION)
             row = (await stored(conn, [key])).get(key)
@@ -188,7 +201,9 @@ class Objects:
             if in_force(after) == in_force(row):
                 return
             Metadata(name=row["name"], annotations=in_force(after))
-            await self._write(conn, version, [], [{**kept(row), "overrides": overrides}], [])
+            values = {**kept(row), "overrides": overrides}
+            await self._write(conn, version, [], [values], [])
+            await self._trail.append(conn, by, self._clock.now(), list(told({key: row}, [], [values], [], "annotate")))
 
     async def changes(self, since: int, limit: int = 500) -> Sequence[LogEntry]:
         query = select(changes).where(changes.c.resource_version > since).order_by(changes.c.resource_version).limit(limit)

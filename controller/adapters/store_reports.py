@@ -11,14 +11,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.adapters.database import Database, advance, batches, execute_many, lock
 from controller.adapters.store_leases import fence
 from controller.adapters.store_objects import ChangeType, write_log
+from controller.adapters.store_trail import Trail
 from controller.adapters.tables import EVENTS, RESOURCE_VERSION, objects, revisions, statuses
 from controller.adapters.tables import events as told
 from controller.adapters.tables import observations as seen
+from controller.ports.audit import OURSELVES, Actor, Entry
+from controller.ports.clock import Clock
 from controller.ports.store import Event, Lease, NotFound, Revision, StatusWrite
 
 
 class Reports:
     _db: Database
+    _clock: Clock
+    _trail: Trail
     _changes_kept: int
     _events_kept: int
 
@@ -128,11 +133,13 @@ class Reports:
         async with self._db.write() as conn:
             await conn.execute(query)
 
-    async def approve(self, source: str, sha: str) -> None:
+    async def approve(self, source: str, sha: str, *, by: Actor = OURSELVES) -> None:
         ours = (revisions.c.source == source) & (revisions.c.sha == sha) & (revisions.c.verdict == "guarded")
         async with self._db.write() as conn:
             if not (await conn.execute(update(revisions).where(ours).values(approved=True))).rowcount:
                 raise NotFound(f"no revision {sha} of {source} waits for approval")
+            after = {"source": source, "approved": True}
+            await self._trail.note(conn, [Entry(self._clock.now(), by, "approve", f"Revision/{sha}", after=after)])
 
 
 async def _differing(conn: AsyncConnection, wanted: Mapping[str, Mapping[str, object]]) -> list[tuple[str, str]]:

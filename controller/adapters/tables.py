@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
 
 metadata = MetaData(
@@ -183,6 +184,50 @@ leases = Table(
     Column("holder", Text),
     Column("epoch", BigInteger, nullable=False),
     Column("expires", Utc, nullable=False),
+)
+
+# The audit log. Triggers (revision 0005) refuse what changes a row, and what removes one that no checkpoint covers.
+# ``before`` and ``after`` are canonical JSON as text, because the hash is over just these characters.
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at", Utc, nullable=False),
+    Column("actor", String(64), nullable=False, index=True),
+    Column("request_id", Text, nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("object", Text, index=True),
+    Column("subject", String(64)),
+    Column("times", BigInteger, nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+# Where the chain ends (the newest row) and where it begins (the last row that was pruned). The head's row lock orders
+# those who append.
+audit_marks = Table(
+    "audit_marks",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+HEAD = "head"
+CHECKPOINT = "checkpoint"
+
+# Who stands behind an ``actor`` or ``subject``: ``id`` is the keyed digest of name and address, ``salt`` its key. Without
+# the row nobody can tell any more who it was, and the chain, which holds the digest, stays whole.
+actors = Table(
+    "actors",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("salt", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    UniqueConstraint("name", "address", name="uq_actors_name_address"),
 )
 
 # What happens is told to these. The secrets must sign, so they stand here as they are: no answer and no log has them.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from controller.ports.audit import OURSELVES, Actor
 from manifests.kinds import Object
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ class Store(Protocol):
 
     An object's ``metadata.resourceVersion`` rises with its status too; ``versions`` and ``expect`` ask only for what
     people say of it (spec, metadata), so that a status that moves on neither wakes a sweep nor refuses an edit.
-    Any method may raise StoreError.
+    What changes an object writes a row of the audit log in the same transaction, as done ``by`` somebody; of a ``put``
+    that is its manager unless told otherwise. Any method may raise StoreError.
     """
 
     # objects
@@ -155,6 +157,7 @@ class Store(Protocol):
         expect: Mapping[str, int] | None = None,
         dry_run: bool = False,
         force: bool = False,
+        by: Actor | None = None,
         revive: Mapping[str, str] | None = None,
         record: "Record | None" = None,
         admission: Admission | None = None,
@@ -183,6 +186,7 @@ class Store(Protocol):
         annotations: Mapping[str, str | None] | None = None,
         expect: Mapping[str, int] | None = None,
         dry_run: bool = False,
+        by: Actor = OURSELVES,
         admission: Admission | None = None,
     ) -> Applied:
         """Sets ``deletedAt``; the controller withdraws what is served, then calls ``remove``. NotFound, Conflict, Gone.
@@ -191,7 +195,7 @@ class Store(Protocol):
         ``annotations`` are set with it, as ``annotate`` does, also of what is being withdrawn already.
         """
 
-    async def remove(self, key: str, uid: str, now: datetime, *, orphan: str | None = None) -> None:
+    async def remove(self, key: str, uid: str, now: datetime, *, orphan: str | None = None, by: Actor = OURSELVES) -> None:
         """The row goes, once nothing outside is left; ``orphan`` names the machine whose disk was left in place.
 
         What it said is kept for a time, to be restored. Nothing happens if this uid is gone already. Conflict if the
@@ -203,7 +207,7 @@ class Store(Protocol):
 
     async def orphans(self) -> frozenset[str]: ...
 
-    async def annotate(self, key: str, annotations: Mapping[str, str | None]) -> None:
+    async def annotate(self, key: str, annotations: Mapping[str, str | None], *, by: Actor = OURSELVES) -> None:
         """Sets (or with None removes) annotations without a new generation; marks dirty. NotFound, ValueError.
 
         They lie over the declared ones and outlive a ``git:`` put, or the next commit would resume what was suspended;
@@ -278,7 +282,7 @@ class Store(Protocol):
     async def converged(self, source: str, sha: str, at: datetime) -> None:
         """The first time that an accepted revision was reached; later calls change nothing."""
 
-    async def approve(self, source: str, sha: str) -> None:
+    async def approve(self, source: str, sha: str, *, by: Actor = OURSELVES) -> None:
         """An operator accepts a revision that the prune guard held. NotFound."""
 
     # leases

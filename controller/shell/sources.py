@@ -10,6 +10,7 @@ import structlog
 
 from controller.core.resolve import settled as converged
 from controller.core.sources import Verdict, judge
+from controller.ports.audit import Actor
 from controller.ports.clock import Clock
 from controller.ports.sources import Snapshot, Source, SourceError
 from controller.ports.store import Conflict, Event, Revision, Store
@@ -62,18 +63,19 @@ class Intake:
         stored, _ = await self.store.list()
         with _no_collection():
             verdict = judge(snapshot.files, self.manager, stored, approved=approved)
-        if verdict.verdict == "accepted" and not await self._put(verdict.objects, overridden):
+        if verdict.verdict == "accepted" and not await self._put(snapshot.sha, verdict.objects, overridden):
             return
         if fresh:
             await self._judge(snapshot, verdict, began, approved=approved)
         self.woken()
         await self.arrived({})
 
-    async def _put(self, objects: Sequence[Object], overridden: Mapping[str, str]) -> bool:
+    async def _put(self, sha: str, objects: Sequence[Object], overridden: Mapping[str, str]) -> bool:
         """Whether nobody was in between."""
         now = self.clock.now()
         try:
-            applied = await self.store.put(objects, self.manager, now, prune=True)
+            by = Actor(self.manager, request_id=sha)
+            applied = await self.store.put(objects, self.manager, now, prune=True, by=by)
         except Conflict as error:
             await self._failed(str(error))
             return False

@@ -23,8 +23,9 @@ def later(seconds: float) -> datetime:
 @pytest.fixture
 async def store(store_url: str | None) -> AsyncIterator[Store]:
     """Keeps little, so that tests see it go."""
-    kept = {"changes_kept": 64, "events_kept": 32, "tombstones_kept": 8}
-    opened = SqlStore(store_url, lambda: None, **kept) if store_url else MemoryStore(**kept)
+    opened: Store = MemoryStore(changes_kept=64, events_kept=32, tombstones_kept=8)
+    if store_url:
+        opened = SqlStore(store_url, changes_kept=64, events_kept=32, tombstones_kept=8)
     yield opened
     await opened.close()
 
