@@ -11,11 +11,11 @@ from starlette.requests import HTTPConnection
 
 from api import permission
 from api.deps import Door, Principal, principal
+from api.metrics import PREFIX
 from api.problems import Forbidden
 from api.verbs import Verb
 from manifests.kinds import PLURALS
 
-PREFIX = "/api/v1"
 SOCKET = "SOCKET"
 Address = tuple[str, str]
 
@@ -23,6 +23,7 @@ _SITE: dict[Address, Verb] = {
     ("GET", "/openapi.json"): Verb.ANYONE,
     ("GET", "/docs"): Verb.ANYONE,
     ("GET", "/docs/oauth2-redirect"): Verb.ANYONE,
+    ("GET", "/docs/assets/{file}"): Verb.ANYONE,
     ("GET", "/redoc"): Verb.ANYONE,
     ("GET", "/healthz"): Verb.ANYONE,
     ("GET", "/readyz"): Verb.ANYONE,
@@ -65,6 +66,7 @@ _SITE: dict[Address, Verb] = {
     ("GET", "/webhooks/{id}/deliveries/{delivery}"): Verb.ADMINISTER,
     ("POST", "/webhooks/{id}/deliveries/{delivery}/retry"): Verb.ADMINISTER,
     ("GET", "/users/{name}/export"): Verb.ADMINISTER,
+    ("GET", "/health"): Verb.ADMINISTER,
     ("GET", "/audit"): Verb.ADMINISTER,
     ("GET", "/audit/verify"): Verb.ADMINISTER,
     ("GET", "/bindings"): Verb.ADMINISTER,

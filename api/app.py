@@ -12,6 +12,7 @@ from api import (
     changes,
     health,
     history,
+    inspection,
     objects,
     problems,
     removing,
@@ -22,11 +23,16 @@ from api import (
 from api.auth import routes as auth
 from api.auth import tokens, users
 from api.deps import OPEN, Door
-from api.edge import Edge
+from api.edge.bounds import Bounds
+from api.edge.ring import Edge
+from api.edge.traced import Traced
+from api.manual import Manual, installed
+from api.metrics import PREFIX
 from api.version import version
+from controller.ports.traces import Traces
 from manifests.kinds import PLURALS
 
-PREFIX = access.PREFIX
+_BOUNDS = Bounds()
 _ABOUT = """Diskless boot, declared. Objects are the manifests that `ggnet validate` reads; the daemon makes the
 boot server match.
 
@@ -52,6 +58,7 @@ ROUTERS = (
     sessions.router,
     history.router,
     audit.router,
+    inspection.router,
     watch.router,
     webhooks.router,
     auth.router,
@@ -63,7 +70,7 @@ ROUTERS = (
 """Below ``PREFIX``."""
 
 
-def create(door: Door) -> FastAPI:
+def create(door: Door, bounds: Bounds = _BOUNDS, traces: Traces | None = None) -> FastAPI:
     app = _App(
         title="GGnet",
         version=version(),
@@ -71,13 +78,18 @@ def create(door: Door) -> FastAPI:
         description=_ABOUT,
         dependencies=[Depends(access.permitted)],
         openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
         separate_input_output_schemas=False,
         redirect_slashes=False,
     )
     app.state.door = door
+    Manual(app, installed())
     app.include_router(health.router)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     problems.install(app)
-    app.add_middleware(Edge, clock=door.clock, metrics=door.metrics)
+    if traces is not None:
+        app.add_middleware(Traced, traces=traces)
+    app.add_middleware(Edge, door=door, bounds=bounds)
     return app

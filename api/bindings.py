@@ -109,7 +109,7 @@ async def create(wanted: Wanted, door: DoorOf, who: Asking) -> Shown:
     verbs = tuple(word for word in _WORDS if word in wanted.verbs)
     made = Binding(str(uuid.uuid4()), wanted.user, verbs, wanted.label_selector, wanted.narrows, door.clock.now(), who.name)
     await door.bound.bind(made)
-    await record(door, who.actor, "binding-create", subject=made.user, object_=f"Binding/{made.id}", after=_told(made))
+    await record(door, who.actor, "binding-create", subject=made.user, after=_told(made))
     return Shown.of(made)
 
 
@@ -125,9 +125,9 @@ async def delete(
         gone = await door.bound.unbind(binding_id, widen=force)
     except Widens as error:
         raise Guarded(f"{error} Take the account away instead, or force the removal.") from None
-    await record(door, who.actor, "binding-delete", subject=gone.user, object_=f"Binding/{gone.id}", before=_told(gone))
+    await record(door, who.actor, "binding-delete", subject=gone.user, before=_told(gone))
     return Shown.of(gone)
 
 
 def _told(one: Binding) -> dict[str, object]:
-    return {"verbs": list(one.verbs), "labelSelector": one.selector, "narrows": one.narrows}
+    return {"id": one.id, "verbs": list(one.verbs), "labelSelector": one.selector, "narrows": one.narrows}

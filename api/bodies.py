@@ -1,17 +1,24 @@
 """What clients send: manifests as YAML or JSON, read by the one loader, so that both obey the same rules."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
 
-from api.problems import Malformed
+from api.problems import Malformed, Unsupported
 from manifests.kinds import Object
 from manifests.load import Invalid, Loaded, Problem, load
+from manifests.types import shown
 
 _JSON = "request.json"
 _YAML = "request.yaml"
+
+# What curl and people's scripts call a manifest when they do not say what it is counts as YAML, which JSON is too.
+_TAKEN = re.compile(
+    r"|(application|text)/([\w.-]+\+)?(json|(x-)?yaml)|text/plain|application/(x-www-form-urlencoded|octet-stream)", re.ASCII
+).fullmatch
 
 
 async def raw(request: Request) -> bytes:
@@ -20,10 +27,11 @@ async def raw(request: Request) -> bytes:
 
 
 async def manifests(request: Request) -> Loaded:
-    """Any number of documents, also none. Invalid, TooLarge."""
-    content = await raw(request)
+    """Any number of documents, also none. Invalid, TooLarge, Unsupported."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return load({_JSON if media_type.endswith("json") else _YAML: content})
+    if not _TAKEN(media_type):
+        raise Unsupported(f"{shown(media_type)} is not taken: send manifests as application/yaml or application/json.")
+    return load({_JSON if media_type.endswith("json") else _YAML: await raw(request)})
 
 
 async def manifest(request: Request, kind: str, name: str | None) -> tuple[Object, int | None]:

@@ -15,6 +15,7 @@ from api.bound import Bound
 from api.live.feed import Feed
 from api.live.liveness import Liveness
 from api.live.mirror import Mirror
+from api.live.phases import Phases
 from api.live.reads import Reads
 from api.metrics import Metrics
 from api.problems import Forbidden, Unauthorised
@@ -26,6 +27,7 @@ from controller.ports.clock import Clock
 from controller.ports.database import Database
 from controller.ports.hints import Hints
 from controller.ports.notices import Outbox
+from controller.ports.rates import Rates
 from controller.settings import Settings
 
 _LOGIN = "/api/v1/auth/login"
@@ -42,7 +44,7 @@ _SIGN_IN = (
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """All that the routes share."""
+    """All that the routes share. ``rates`` None: requests are not counted."""
 
     store: Database
     clock: Clock
@@ -51,6 +53,7 @@ class Door:
     hints: Hints
     identity: Identity
     outbox: Outbox
+    rates: Rates | None = None
     metrics: Metrics = field(default_factory=Metrics)
     flood: Flood[tuple[str, Outcome, str, str, str | None]] = field(default_factory=Flood)
     mirror: Mirror = field(init=False)
@@ -58,6 +61,7 @@ class Door:
     reads: Reads = field(init=False)
     feed: Feed = field(init=False)
     bound: Bound = field(init=False)
+    phases: Phases = field(init=False)
 
     def __post_init__(self) -> None:
         mirror = Mirror(self.store, self.clock, self.hints)
@@ -65,6 +69,7 @@ class Door:
         made = {"mirror": mirror, "liveness": liveness}
         made |= {"reads": Reads(mirror, liveness), "feed": Feed(self.store, mirror, liveness)}
         made |= {"bound": Bound(self.store, self.clock)}
+        made |= {"phases": Phases(mirror)}
         for name, value in made.items():
             object.__setattr__(self, name, value)
 
@@ -107,7 +112,10 @@ async def principal(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     _: Annotated[str | None, Security(_password)],
 ) -> Principal:
-    """Every route depends on it, so a new one is closed unless its path is put in ``OPEN``. Unauthorised."""
+    """Every route depends on it, so a new one is closed unless its path is put in ``OPEN``. Unauthorised.
+
+    Whoever is known is told to the edge too (``scope["principal"]``): it counts and logs by name.
+    """
     ours = request.app.state.door
     address, request_id = peer.address(request.scope, ours.settings.proxies or ()), request.scope["request_id"]
     if request.scope["path"] in OPEN:
@@ -116,9 +124,9 @@ async def principal(
         found = await bearer(ours, credentials.credentials if credentials else "")
     except Refused:
         raise Unauthorised(_SIGN_IN) from None
-    return Principal(
-        found.name, found.role, address, request_id, found.uid, found.scopes, found.key, found.jti, found.family
-    )
+    who = Principal(found.name, found.role, address, request_id, found.uid, found.scopes, found.key, found.jti, found.family)
+    request.scope["principal"] = who
+    return who
 
 
 async def bearer(ours: Door, token: str) -> Bearer:

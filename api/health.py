@@ -6,9 +6,10 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from api import sight
+from api import controllers, sight
 from api.deps import Door, DoorOf
 from controller.core.names import controller_lease
+from controller.core.snapshot import SWEEP
 from controller.ports.store import Lease, StoreError
 
 router = APIRouter(tags=["health"])
@@ -29,10 +30,15 @@ async def readyz(door: DoorOf) -> JSONResponse:
 
 @router.get("/metrics", summary="For Prometheus")
 async def metrics(door: DoorOf) -> Response:
-    await door.mirror.fresh()
-    return Response(
-        door.metrics.text(list(door.mirror.objects.values())), media_type="text/plain; version=0.0.4; charset=utf-8"
-    )
+    """Also while the store does not answer: then it says that, and what is known in this process."""
+    door.metrics.watchers.set(door.feed.listeners)
+    try:
+        answers = await door.mirror.fresh()
+        more = await controllers.told(door) if answers else ()
+    except StoreError:
+        answers, more = False, ()
+    text = door.metrics.text(door.phases.counts, more, store_up=answers)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _checks(door: Door) -> dict[str, dict[str, Any]]:
@@ -58,7 +64,7 @@ def _lease(door: Door, lease: Lease | None) -> dict[str, Any]:
 
 
 async def _sweep(door: Door, lease: Lease | None) -> dict[str, Any]:
-    at, epoch = sight.swept(await door.store.observations())
+    at, epoch = sight.swept(await door.store.observations(SWEEP))
     if at is None:
         return {"ok": False, "message": "no full sweep has ended yet"}
     if lease is None or epoch != lease.epoch:  # what an earlier process saw is no news of the host

@@ -29,6 +29,17 @@ def address(scope: Scope, proxies: Networks) -> str:
     return str(found)
 
 
+def encrypted(scope: Scope, proxies: Networks) -> bool:
+    """Whether the client came over TLS: to us, or to the configured proxy that asks for it."""
+    if scope["scheme"] in ("https", "wss"):
+        return True
+    peer = _parse((scope.get("client") or ("", 0))[0]) if proxies else None
+    if peer is None or not _among(peer, proxies):
+        return False
+    told = next((value for name, value in reversed(scope["headers"]) if name == b"x-forwarded-proto"), b"")
+    return bool(told.rpartition(b",")[2].strip().lower() == b"https")
+
+
 def network(text: str) -> str:
     """What one client holds: its IPv4 address, or the /64 of its IPv6 address (RFC 6177: a site has at least that)."""
     found = _parse(text)

@@ -18,7 +18,7 @@ from api.deps import Door, Principal
 from api.live.feed import Wanted
 from api.problems import Forbidden
 from api.roles import Role
-from api.verbs import COVERS, HOLDS, PERSONAL, Verb
+from api.verbs import COVERS, HOLDS, PERSONAL, Verb, covered
 from controller.core.steps import Plan
 from controller.ports.store import Gone
 from manifests.kinds import Object
@@ -53,19 +53,14 @@ class Reach:
 
 def reach(door: Door, who: Principal) -> Reach:
     """As the bindings stand: asked anew for each request, and for each look of a stream."""
-    covered = _covered(who)
+    through = covered(who.scopes)
     if who.role is Role.ADMIN:
-        return Reach(who, HOLDS[Role.ADMIN] & covered, ())
+        return Reach(who, HOLDS[Role.ADMIN] & through, ())
     grants = door.bound.of(who.name)
     narrowed = any(grant.narrows for grant in grants)
-    everywhere = HOLDS[who.role] & covered & (PERSONAL if narrowed else HOLDS[who.role])
-    cut = tuple(Grant(grant.verbs & covered, grant.matches, grant.narrows) for grant in grants)
+    everywhere = HOLDS[who.role] & through & (PERSONAL if narrowed else HOLDS[who.role])
+    cut = tuple(Grant(grant.verbs & through, grant.matches, grant.narrows) for grant in grants)
     return Reach(who, everywhere, cut)
-
-
-def _covered(who: Principal) -> frozenset[Verb]:
-    """What the scopes of an API key let through; a person has them all."""
-    return frozenset[Verb]().union(*(COVERS[scope] for scope in who.scopes))
 
 
 def _selected(grant: Grant, item: Object, objects: Mapping[str, Object]) -> bool:
@@ -159,9 +154,12 @@ def _names(one: Object) -> list[tuple[str, str]]:
 def refusal(who: Principal, verb: Verb, key: str = "", field: str = "permission") -> Forbidden:
     """What is missing, and who can give it; never what the object holds."""
     where = f" for {key}" if key else ""
-    if verb not in _covered(who):
+    if verb not in covered(who.scopes):
         scope = next(name for name, verbs in COVERS.items() if verb in verbs)
         return Forbidden(f"The scopes of this API key do not cover '{verb}'{where}: use a key with scope {scope}.", field)
+    if verb is Verb.ADMINISTER:
+        message = f"This is for administrators ('{verb}'), and your role is {who.role}: one of them (ADMIN) can change that."
+        return Forbidden(message, field)
     give = "give you a role that has it"
     if key:
         give += ", or bind you to what you look after (ggnet binding create)"
@@ -209,16 +207,19 @@ def watching(door: Door, who: Principal, since: int, wants: Wanted) -> Wanted:
     recent = door.mirror.recent(since)
     if recent is None and not sees_all(door, who):
         raise Gone(f"what you may see of the changes after resourceVersion {since} is no longer known: list again")
-    remembered: dict[str, Object] = {key: item for key, item in door.mirror.objects.items() if isinstance(item, Machine)}
-    for change in recent or ():
-        _remember(remembered, change.before)
+    remembered: dict[str, Object] = {}
+    for item in () if sees_all(door, who) else (*door.mirror.objects.values(), *(one.before for one in recent or ())):
+        _remember(remembered, item)
+    machines = ChainMap(door.mirror.objects, remembered)
+    grants, found = door.bound.of(who.name), reach(door, who)
 
     def told(key: str, item: Object | None) -> bool:
-        found = reach(door, who)
-        _remember(remembered, item)
+        nonlocal grants, found
+        if (now := door.bound.of(who.name)) is not grants:
+            grants, found = now, reach(door, who)
         if Verb.READ in found.everywhere:
             return wants(key, item)
-        machines = ChainMap(door.mirror.objects, remembered)
+        _remember(remembered, item)
         return item is not None and found.over(Verb.READ, item, machines) and wants(key, item)
 
     return told

@@ -20,6 +20,8 @@ IfMatch = Annotated[
 IfNoneMatch = Annotated[
     str | None, Header(max_length=4096, description='"*": only if there is no such object yet, else 412')
 ]
+UNSEEN = "-unknown"
+"""Marks the ETag of an object that is shown while no controller looks at it."""
 _TAG = re.compile(r'[ \t]*(?:(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"|([0-9]{1,18}))?[ \t]*(?:,|$)')
 _VERSION = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
 
@@ -57,7 +59,7 @@ def tags(header: str, text: str) -> frozenset[str] | None:
                 f'{header} takes the ETag of a GET like "42", several of them with commas between, or *.', header
             )
         if match[1] is not None or match[2] is not None:
-            found.add(match[1] or match[2] or "")
+            found.add((match[1] or match[2] or "").removesuffix(UNSEEN))
         position = match.end()
     if not found:
         raise Malformed(f'{header} is empty: it takes the ETag of a GET like "42", or *.', header)

@@ -5,21 +5,26 @@ A 4xx says what to do about it. A 5xx says only that it happened and under which
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, ClassVar
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
+from controller.core.secrets import masked
 from controller.ports.notices import Full
-from controller.ports.permission import TooMany
+from controller.ports.permission import TooMany as TooManyBindings
+from controller.ports.rates import Quota
 from controller.ports.requests import InProgress, KeyReused
 from controller.ports.store import Conflict, Gone, NotFound, StoreError
 from manifests.load import Invalid
 
 MEDIA_TYPE = "application/problem+json"
+_RETRY = "5"  # seconds: how long a database takes to come back, and how often everybody asks meanwhile
 
 
 class Malformed(Exception):
@@ -68,8 +73,47 @@ class Refused(Exception):
         self.errors = errors
 
 
-class TooLarge(Exception):
+class TooMany(Exception):
+    """More requests than a quota has; ``seconds`` until it has some again."""
+
+    def __init__(self, quota: Quota, seconds: int) -> None:
+        per = "a minute" if quota.seconds == 60 else f"in {quota.seconds} s"
+        super().__init__(f"More than {quota.limit} requests {per} (quota {quota.name!r}): ask again in {seconds} s.")
+        self.quota, self.seconds = quota, seconds
+
+
+class OfBody(HTTPException):
+    """Found while a body streams in. The framework passes on what it knows, and calls all else a parsing error."""
+
+    code: ClassVar[int]
+
+    def __init__(self, message: str) -> None:
+        super().__init__(self.code, message)
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class TooLarge(OfBody):
     """The body is larger than this server reads."""
+
+    code = 413
+
+
+class SlowBody(OfBody):
+    """The body does not come."""
+
+    code = 408
+
+
+class Unsupported(OfBody):
+    """The body is in a form that nobody here reads."""
+
+    code = 415
+
+
+class TooSlow(Exception):
+    """A route took longer than it may."""
 
 
 class Unavailable(Exception):
@@ -92,43 +136,50 @@ TABLE: Mapping[type[Exception], Row] = {
     Unauthorised: Row(401, "unauthorised", "Not signed in"),
     Forbidden: Row(403, "forbidden", "Not allowed"),
     NotFound: Row(404, "not_found", "There is no such object"),
+    SlowBody: Row(408, "slow_body", "The body did not come in time"),
     Exists: Row(409, "exists", "The object exists already"),
     Managed: Row(409, "managed", "The object is managed by a source"),
     Guarded: Row(409, "guarded", "A guard refused"),
     Refused: Row(409, "refused", "Some were refused"),
     InProgress: Row(409, "in_progress", "The first request with this key is under way"),
-    TooMany: Row(409, "too_many", "There are too many"),
+    TooManyBindings: Row(409, "too_many", "There are too many"),
     Gone: Row(410, "gone", "The change log does not reach back that far"),
     Full: Row(409, "full", "There is no room for more"),
     Conflict: Row(412, "conflict", "The object has changed since it was read"),
     TooLarge: Row(413, "too_large", "The body is too large"),
+    Unsupported: Row(415, "unsupported_media_type", "The body is of a kind that is not taken"),
     Invalid: Row(422, "invalid", "The manifests are not valid"),
     RequestValidationError: Row(422, "invalid", "The request is not valid"),
     KeyReused: Row(422, "idempotency_mismatch", "The key belongs to another request"),
+    TooMany: Row(429, "too_many_requests", "Too many requests"),
     Unavailable: Row(503, "unavailable", "Not ready"),
     StoreError: Row(503, "unavailable", "The store does not answer"),
+    TooSlow: Row(504, "too_slow", "The answer took too long"),
 }
 
 KNOWN = tuple(TABLE)
 
 _BY_STATUS = {
+    400: Row(400, "malformed", "The request cannot be read"),
     404: Row(404, "not_found", "There is nothing at this address"),
     405: Row(405, "method_not_allowed", "This address does not take this method"),
 }
 
 
-def body(request: Request, row: Row, detail: str, errors: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def document(
+    row: Row, detail: str, now: datetime, request_id: str, errors: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """The members of RFC 9457 and ours; ``errors`` have ``field`` and ``message``, of manifests ``line`` too."""
     return {
         "type": f"urn:ggnet:error:{row.code}",
         "title": row.title,
         "status": row.status,
-        "detail": detail,
+        "detail": masked(detail),
         "error_code": row.code,
         "status_code": row.status,
-        "timestamp": request.app.state.door.clock.now().isoformat(),
-        "request_id": request.scope.get("request_id", ""),
-        "errors": list(errors),
+        "timestamp": now.isoformat(),
+        "request_id": request_id,
+        "errors": [{**error, "message": masked(str(error["message"]))} for error in errors],
     }
 
 
@@ -139,19 +190,24 @@ def response(
     errors: Iterable[Mapping[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    content = body(request, row, detail, errors)
+    now = request.app.state.door.clock.now()
+    content = document(row, detail, now, request.scope.get("request_id", ""), errors)
     return JSONResponse(content, status_code=row.status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
 
 
-async def _known(request: Request, error: Exception) -> JSONResponse:
-    row = next(row for kind, row in TABLE.items() if isinstance(error, kind))
-    headers = {"WWW-Authenticate": "Bearer"} if row.status == 401 else {}
-    if isinstance(error, Unauthorised) and error.retry_after is not None:
-        headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, InProgress):
-        headers["Retry-After"] = "1"
+def row(error: Exception) -> Row | None:
+    """None for what nobody foresaw."""
+    return next((row for kind, row in TABLE.items() if isinstance(error, kind)), None)
+
+
+def answer(request: Request, error: Exception) -> JSONResponse:
+    """What the edge itself refuses, and what no route has caught."""
+    found = row(error)
+    if found is None or isinstance(error, StoreError):
+        detail = "The log of the server has more under this request id."
+        return response(request, found or INTERNAL, detail)
     detail = str(error) or str(type(error).__doc__)
-    return response(request, row, detail, _errors(error, detail), headers=headers)
+    return response(request, found, detail, _errors(error, detail), headers=_headers(found, error))
 
 
 def _errors(error: Exception, detail: str) -> Sequence[Mapping[str, Any]]:
@@ -160,9 +216,31 @@ def _errors(error: Exception, detail: str) -> Sequence[Mapping[str, Any]]:
             return error.errors
         case KeyReused() | InProgress():
             return [{"field": "Idempotency-Key", "message": detail}]
-        case Malformed(field=str(field)) if field:
-            return [{"field": field, "message": detail}]
+        case Forbidden() | Malformed(field=str()):
+            return [{"field": error.field, "message": detail}] if error.field else []
     return []
+
+
+def _headers(row: Row, error: Exception) -> Mapping[str, str]:
+    """What HTTP asks for beside the status."""
+    if isinstance(error, Unauthorised):
+        wait = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+        return {"WWW-Authenticate": "Bearer", **wait}
+    if isinstance(error, TooMany):
+        quota = error.quota
+        limits = {"RateLimit-Limit": str(quota.limit), "RateLimit-Remaining": "0", "RateLimit-Reset": str(error.seconds)}
+        return {"Retry-After": str(error.seconds), **limits}
+    if row.status == 503:
+        return {"Retry-After": _RETRY}
+    if isinstance(error, InProgress):
+        return {"Retry-After": "1"}
+    if row.status == 415:
+        return {"Accept-Encoding": "identity"}
+    return {}
+
+
+async def _known(request: Request, error: Exception) -> JSONResponse:
+    return answer(request, error)
 
 
 async def told(request: Request, error: Exception) -> JSONResponse:
@@ -172,11 +250,6 @@ async def told(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RequestValidationError):
         return await _parameters(request, error)
     return await (_store if isinstance(error, StoreError) else _known)(request, error)
-
-
-async def _forbidden(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Forbidden)
-    return response(request, TABLE[Forbidden], str(error), [{"field": error.field, "message": str(error)}])
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -202,22 +275,32 @@ def place(location: Sequence[str | int]) -> str:
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     row = _BY_STATUS.get(error.status_code) or Row(error.status_code, "http_error", str(error.detail))
-    return response(
-        request, row, f"{request.method} {ascii(request.url.path)[1:-1][:200]}: {row.title}", headers=error.headers
-    )
+    headers = {"Allow": ", ".join(_methods(request))} if error.status_code == 405 else error.headers
+    return response(request, row, f"{request.method} {ascii(request.url.path)[1:-1][:200]}: {row.title}", headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """All that the address takes: the framework names those of the first route alone."""
+    found = {method for method in ("GET", "POST", "PUT", "PATCH", "DELETE") if _takes(request, method)}
+    return sorted(found | {"HEAD"} if "GET" in found else found)
+
+
+def _takes(request: Request, method: str) -> bool:
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
 
 async def _store(request: Request, error: Exception) -> JSONResponse:
     """What a database says may hold its address: it belongs into the log."""
-    structlog.get_logger("api").error("store failed", request_id=request.scope.get("request_id"), error=str(error))
-    return response(request, TABLE[StoreError], "The store does not answer now. The log of the server says why.")
+    structlog.get_logger(part="api").error("store failed", error=str(error))
+    detail = "The store does not answer now. The log of the server says why."
+    return response(request, TABLE[StoreError], detail, headers={"Retry-After": _RETRY})
 
 
 def install(app: FastAPI) -> None:
     for kind in TABLE:
         app.add_exception_handler(kind, _known)
     app.add_exception_handler(StoreError, _store)
-    app.add_exception_handler(Forbidden, _forbidden)
     app.add_exception_handler(Invalid, _invalid)
     app.add_exception_handler(RequestValidationError, _parameters)
     app.add_exception_handler(HTTPException, _http)

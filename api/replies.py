@@ -12,6 +12,7 @@ from api.foreseen import as_stored
 from api.live import reads
 from api.live.reads import STALE
 from api.once import Attempt, Compose
+from api.preconditions import UNSEEN
 from controller.ports.requests import Kept
 from controller.ports.store import Applied, NotFound
 from manifests.kinds import Object
@@ -32,7 +33,8 @@ async def maybe(door: Door, key: str) -> Object | None:
 
 
 async def answer(door: Door, item: Object, status: int = 200) -> Response:
-    headers = {**_etag(item), **(STALE if door.mirror.lost else {})}
+    unseen = bool(await door.liveness.gone([item]))  # it is shown otherwise than it will be afterwards
+    headers = {**_etag(item, unseen=unseen), **(STALE if door.mirror.lost else {})}
     return reads.answer(await door.reads.one(item), status, headers)
 
 
@@ -58,7 +60,7 @@ async def composer(door: Door, item: Object, status: int) -> Compose:
     return compose
 
 
-def _etag(item: Object) -> dict[str, str]:
+def _etag(item: Object, *, unseen: bool = False) -> dict[str, str]:
     """None for an object that is not stored."""
     version = item.metadata.resource_version
-    return {} if version is None else {"ETag": f'"{version}"'}
+    return {} if version is None else {"ETag": f'"{version}{UNSEEN if unseen else ""}"'}

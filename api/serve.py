@@ -8,7 +8,14 @@ import anyio
 import uvicorn
 from fastapi import FastAPI
 
+from api.protocol import Protocol
+
 _SHUTDOWN_SECONDS = 3
+_KEEP_ALIVE_SECONDS = 75  # longer than proxies keep theirs (nginx: 60), or they send into a connection that we close
+_WS_MESSAGE = 1 << 16  # what a watcher has to say fits many times
+
+# uvloop answers twice as many requests a core as the loop in Python.
+LOOP = {"use_uvloop": True}
 
 
 class ListenError(Exception):
@@ -45,11 +52,15 @@ async def serve(app: FastAPI, sock: socket.socket) -> None:
     """Until cancelled; answers under way are given a moment to end."""
     config = uvicorn.Config(
         app,
+        http=Protocol,
+        ws="websockets-sansio",
+        ws_max_size=_WS_MESSAGE,
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # it would believe whoever connects from this machine; see api/peer.py
         lifespan="off",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     server = _Server(config)

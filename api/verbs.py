@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cache
 
 from api.roles import Role, Scope
 
@@ -52,3 +53,9 @@ def answer(verb: Verb, role: Role) -> Answer:
 def implied(verb: Verb) -> frozenset[Verb]:
     """What a binding of it gives: whoever may change an object sees it, and its state is part of its spec."""
     return frozenset({verb, Verb.READ}) | _IMPLIED.get(verb, frozenset())
+
+
+@cache
+def covered(scopes: frozenset[Scope]) -> frozenset[Verb]:
+    """What the scopes of an API key let through; a person has them all."""
+    return frozenset[Verb]().union(*(COVERS[scope] for scope in scopes))

@@ -19,24 +19,30 @@ import anyio
 import structlog
 
 from controller.adapters import doctor as examination
-from controller.adapters import files, hostlock, revocations, schema
+from controller.adapters import extras, files, hostlock, revocations, schema
 from controller.adapters.clock import SystemClock
 from controller.adapters.configfs import KernelConfigFs
 from controller.adapters.dhcpd import IscDhcpd
+from controller.adapters.faults import Sentry
 from controller.adapters.folder import FolderSource
 from controller.adapters.git import GitAddress, GitSource, is_repository
 from controller.adapters.hints import open_hints
 from controller.adapters.hostwatch import HostWatch
 from controller.adapters.lio import KernelLio
+from controller.adapters.logs import Logs, form
+from controller.adapters.logwriter import LogWriter
 from controller.adapters.notify import Systemd
 from controller.adapters.pool import PoolDir
+from controller.adapters.rates import Counted, Memory, Shared
 from controller.adapters.schema import SchemaDiffers
 from controller.adapters.simulated.host import simulated
 from controller.adapters.store import SqlStore
 from controller.adapters.tftp import TftpTree
+from controller.adapters.traces import Otlp
 from controller.core.mail import MailServer
 from controller.core.names import controller_lease
 from controller.core.notices import Matches
+from controller.core.secrets import Mask
 from controller.ports.audit import OURSELVES, Actor
 from controller.ports.backup import Contents
 from controller.ports.clock import Clock
@@ -44,8 +50,10 @@ from controller.ports.database import Database
 from controller.ports.hints import Hints
 from controller.ports.logins import Revocations
 from controller.ports.notices import Outbox
+from controller.ports.rates import Rates
 from controller.ports.sources import Source
 from controller.ports.store import StoreError
+from controller.ports.traces import Traces
 from controller.settings import Settings
 from controller.shell.daemon import Daemon, lead
 from controller.shell.deliver import Deliverer
@@ -59,6 +67,26 @@ _PRUNE_SECONDS = 6 * 3600.0
 Finding = examination.Finding
 Persistence = SqlStore
 """What answers ``Store`` and ``IdentityStore``, and whose database holds the rest."""
+
+
+NotInstalled, Misspelt = extras.NotInstalled, extras.Misspelt
+
+
+@contextmanager
+def telling(settings: Settings, version: str, *secrets: str) -> Iterator[Traces | None]:
+    """The log, and whom it and the requests are reported to, until this ends. NotInstalled, Misspelt."""
+    known = (*settings.secrets, *secrets)
+    named = {"server": settings.server}
+    sentry = Sentry(settings.sentry_dsn, Mask(known), release=f"ggnet@{version}", **named) if settings.sentry_dsn else None
+    writer = LogWriter(sys.stderr)
+    Logs(known, extra=[sentry] if sentry else []).open(form(settings.log), settings.log_level, writer)
+    traces = Otlp(settings.otlp_endpoint, version=version, **named) if settings.otlp_endpoint else None
+    try:
+        yield traces
+    finally:
+        for one in (sentry, traces, writer):
+            if one is not None:
+                one.close()
 
 
 def clock() -> Clock:
@@ -162,6 +190,18 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Persistence, Hin
     finally:
         with anyio.CancelScope(shield=True):
             await store.close()
+
+
+@asynccontextmanager
+async def open_rates(settings: Settings) -> AsyncIterator[Rates]:
+    """Whoever counts requests: all processes together in the configured Redis, or this one alone. StoreError."""
+    ours = clock()
+    rates: Rates = Counted(Memory(ours)) if settings.redis_url is None else await Shared.open(settings.redis_url, ours)
+    try:
+        yield rates
+    finally:
+        with anyio.CancelScope(shield=True):
+            await rates.close()
 
 
 @asynccontextmanager

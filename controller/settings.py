@@ -1,10 +1,11 @@
 """The environment, read once. Every field says why its default is what it is."""
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -12,6 +13,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from controller.core import addresses, mail
 from controller.core.names import Site
 from manifests.types import Name
+
+# As browsers write it: a scheme, a host in lower case, a port where it is not the scheme's own. "*" is no list.
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII).fullmatch
 
 
 def _networks(given: object) -> object:
@@ -30,7 +34,10 @@ class Settings(BaseSettings):
     database_password_file: Path | None = Field(
         None, description="the password that GGNET_DATABASE_URL leaves out; unset: the URL is all there is"
     )
-    redis_url: str | None = Field(None, description="optional: wake-ups between processes; without it they poll each second")
+    redis_url: str | None = Field(
+        None,
+        description="optional: wake-ups and rate limits between processes; without it each polls and counts alone",
+    )
     redis_password_file: Path | None = Field(
         None, description="the password that GGNET_REDIS_URL leaves out; unset: the URL is all there is"
     )
@@ -55,6 +62,18 @@ class Settings(BaseSettings):
     site: Name = Field(Name.parse("default"), description="tells installations on one network apart")
     server: Name = Field(Name.parse("default"), description="this boot server's name: machines may be placed on it")
     listen: str = Field("127.0.0.1:8080", description="where the API listens: this machine only")
+    cors_origins: str | None = Field(
+        None, description="origins of web pages that may ask, by commas; unset: none, a browser keeps them all out"
+    )
+    rate_limit: Annotated[int, Field(ge=0)] = Field(
+        6000, description="requests a minute of one identity: a hundred a second is a script gone wild; 0: no limit"
+    )
+    rate_limit_address: Annotated[int, Field(ge=0)] = Field(
+        600, description="the same of an address whose requests nobody signs: a room of PCs behind one; 0: no limit"
+    )
+    rate_limit_login: Annotated[int, Field(ge=0)] = Field(
+        30, description="sign-ins a minute from one address: a class begins, a guesser does not; 0: no limit"
+    )
     url: str | None = Field(None, description="client: the API; unset: the local daemon")
     token: str | None = Field(None, description="client: the bearer token; unset: admin.token in the state folder")
     proxies: Annotated[Sequence[IPv4Network | IPv6Network] | None, NoDecode, BeforeValidator(_networks)] = Field(
@@ -85,6 +104,16 @@ class Settings(BaseSettings):
     )
     source_seconds: Annotated[float, Field(gt=0)] = Field(5.0, description="how often a remote git source is asked")
 
+    log: Literal["json", "console"] | None = Field(
+        None, description="form of the log; unset: JSON, but on a terminal lines for people"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="what is logged at least: one line a request and a pass"
+    )
+    otlp_endpoint: str | None = Field(
+        None, description="where traces go (OTLP over HTTP, like http://127.0.0.1:4318); unset: none are made"
+    )
+    sentry_dsn: str | None = Field(None, description="where failures are reported; unset: to the log alone")
     context: str | None = Field(None, description="client: which login is used; unset: the one chosen by `context use`")
     config_home: Path | None = Field(
         None, validation_alias="XDG_CONFIG_HOME", description="client: where logins are kept; unset: ~/.config"
@@ -131,6 +160,29 @@ class Settings(BaseSettings):
     def redis(self) -> str | None:
         """SettingsError."""
         return None if self.redis_url is None else _with_password(self.redis_url, self.redis_password_file, "REDIS")
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return tuple(one.strip() for one in (self.cors_origins or "").split(",") if one.strip())
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _spelt(cls, text: str | None) -> str | None:
+        for one in (text or "").split(","):
+            if one.strip() and not _ORIGIN(one.strip()):
+                raise ValueError(
+                    f"{one.strip()!a} is not an origin: write it like https://panel.example:8443, without a path"
+                )
+        return text
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What this environment holds that must not be read in a log."""
+        smtp = self.smtp_url.get_secret_value() if self.smtp_url else None
+        urls = (self.database, self.redis, self.manifests, self.sentry_dsn, smtp)
+        parts = [urlsplit(url) for url in urls if url and "://" in url]
+        found = [text for one in parts for text in (one.password, one.username if not one.password else None) if text]
+        return tuple({*found, *map(unquote, found), self.token or ""} - {""})
 
     @property
     def names(self) -> Site:

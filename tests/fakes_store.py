@@ -462,8 +462,8 @@ class MemoryStore:
         self._observations = {key: text for key, text in kept.items() if text is not None}
         return len(changed)
 
-    async def observations(self) -> Mapping[str, str]:
-        return dict(self._observations)
+    async def observations(self, prefix: str = "") -> Mapping[str, str]:
+        return {key: text for key, text in self._observations.items() if key.startswith(prefix)}
 
     # the dirty set
 
@@ -526,6 +526,9 @@ class MemoryStore:
         for key in open_:
             self._return(key)
         return len(open_)
+
+    async def waiting(self) -> int:
+        return len(self._dirty)
 
     async def next_due(self) -> datetime | None:
         return min((row.not_before for row in self._dirty.values() if row.claimed is None), default=None)

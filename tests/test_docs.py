@@ -9,7 +9,23 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from api import app, audit, bindings, bulk, changes, health, history, objects, problems, removing, sessions, watch, webhooks
+from api import (
+    audit,
+    bindings,
+    bulk,
+    changes,
+    health,
+    history,
+    inspection,
+    metrics,
+    objects,
+    problems,
+    protocol,
+    removing,
+    sessions,
+    watch,
+    webhooks,
+)
 from api.auth import routes as auth
 from api.auth import tokens, users
 from api.cli import client, failure
@@ -164,17 +180,17 @@ def test_the_documents_name_no_setting_that_does_not_exist() -> None:
 def test_api_has_exactly_the_routes() -> None:
     text = (ROOT / "docs/api.md").read_text()
     told = {(method, path) for method, path in re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[^` ]*)`", text)}
-    single = (health, changes, sessions, bulk, history, audit, watch, webhooks, auth, users, tokens, bindings)
+    single = (health, changes, sessions, bulk, history, audit, inspection, watch, webhooks, auth, users, tokens, bindings)
     routers = (*(one.router for one in single), removing.deleted, objects.router("machines"))
     routes = [route for router in routers for route in router.routes]
     known = {(method, route.path.replace("/machines", "/{kinds}")) for route in routes for method in route.methods}
     assert told == known
-    assert app.PREFIX in text
+    assert metrics.PREFIX in text
 
 
 def test_api_has_exactly_the_error_codes() -> None:
     told = {(int(row[0]), row[1].strip("`")) for row in rows(ROOT / "docs/api.md") if re.fullmatch("[45][0-9]{2}", row[0])}
-    known = {*problems.TABLE.values(), *problems._BY_STATUS.values(), problems.INTERNAL}
+    known = {*problems.TABLE.values(), *problems._BY_STATUS.values(), *protocol.ROWS, problems.INTERNAL}
     assert told == {(row.status, row.code) for row in known}
 
 

@@ -5,7 +5,8 @@ These alone meet the composition root; the other verbs are clients.
 
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from controller.bootstrap import Persistence
     from controller.ports.clock import Clock
     from controller.ports.hints import Hints
+    from controller.ports.traces import Traces
     from controller.settings import Settings
 
 T = TypeVar("T")
@@ -37,10 +39,12 @@ def up(simulate: Simulate = False) -> None:
     settings = read_settings()
     sock, token = _open(settings)
 
-    async def door(store: "Persistence", hints: "Hints", clock: "Clock") -> None:
-        await _serve(settings, store, hints, clock, token, sock)
+    with _telling_of(settings, token) as traces:
 
-    _run(lambda: bootstrap.run_all(settings, simulate, door))
+        async def door(store: "Persistence", hints: "Hints", clock: "Clock") -> None:
+            await _serve(settings, (store, hints), clock, token, traces, sock)
+
+        _run(lambda: bootstrap.run_all(settings, simulate, door))
 
 
 def api() -> None:
@@ -55,11 +59,13 @@ def api() -> None:
     settings = read_settings()
     sock, token = _open(settings)
 
-    async def door() -> None:
-        async with bootstrap.open_store(settings) as (store, hints):
-            await _serve(settings, store, hints, bootstrap.clock(), token, sock)
+    with _telling_of(settings, token) as traces:
 
-    _run(door)
+        async def door() -> None:
+            async with bootstrap.open_store(settings) as persistence:
+                await _serve(settings, persistence, bootstrap.clock(), token, traces, sock)
+
+        _run(door)
 
 
 def controller(simulate: Simulate = False) -> None:
@@ -72,7 +78,8 @@ def controller(simulate: Simulate = False) -> None:
     from controller import bootstrap
 
     settings = read_settings()
-    _run(lambda: bootstrap.run_controller(settings, simulate))
+    with _telling_of(settings):
+        _run(lambda: bootstrap.run_controller(settings, simulate))
 
 
 def migrate(
@@ -138,8 +145,34 @@ def _open(settings: "Settings") -> tuple[socket.socket, str]:
         raise Failure(str(error)) from None
 
 
+@contextmanager
+def _telling_of(settings: "Settings", *secrets: str) -> Iterator["Traces | None"]:
+    """The daemon's log, in which whatever ends it stands. Failure."""
+    import structlog
+
+    from api.version import version
+    from controller import bootstrap
+
+    try:
+        with bootstrap.telling(settings, version(), *secrets) as traces:
+            try:
+                yield traces
+            except Failure:
+                raise
+            except Exception as error:
+                structlog.get_logger().critical("the daemon failed", exc_info=error)
+                raise
+    except (bootstrap.NotInstalled, bootstrap.Misspelt) as error:
+        raise Failure(str(error)) from None
+
+
 async def _serve(
-    settings: "Settings", store: "Persistence", hints: "Hints", clock: "Clock", token: str, sock: socket.socket
+    settings: "Settings",
+    persistence: "tuple[Persistence, Hints]",
+    clock: "Clock",
+    token: str,
+    traces: "Traces | None",
+    sock: socket.socket,
 ) -> None:
     """The door, and beside it the deliverer of webhooks: it needs the network and no privileges."""
     import anyio
@@ -155,17 +188,24 @@ async def _serve(
     output.note(
         f"API on http://{f'[{host}]' if ':' in host else host}:{port}, token in {settings.state_dir / 'admin.token'}"
     )
+    store, hints = persistence
     outbox = bootstrap.outbox(settings, store)
-    async with bootstrap.open_revocations(settings, store) as revocations, anyio.create_task_group() as tasks:
+    async with (
+        bootstrap.open_revocations(settings, store) as revocations,
+        bootstrap.open_rates(settings) as rates,
+        anyio.create_task_group() as tasks,
+    ):
         ours = identity(store, revocations, clock, settings)
         tasks.start_soon(bootstrap.deliver, settings, store, outbox, selectors.parse)
-        await serve(create(Door(store, clock, settings, token, hints, ours, outbox)), sock)
+        await serve(create(Door(store, clock, settings, token, hints, ours, outbox, rates), traces=traces), sock)
         tasks.cancel_scope.cancel()
 
 
 def _run(work: Callable[[], Awaitable[None]]) -> None:
     """Until it ends, or SIGINT or SIGTERM asks for a graceful end. Failure."""
     import anyio
+
+    from api.serve import LOOP
 
     async def until_told() -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -179,7 +219,7 @@ def _run(work: Callable[[], Awaitable[None]]) -> None:
                 await work()
                 group.cancel_scope.cancel()
 
-    telling(lambda: anyio.run(until_told))
+    telling(lambda: anyio.run(until_told, backend_options=LOOP))
 
 
 def telling(work: Callable[[], T]) -> T:

@@ -1,7 +1,6 @@
 """``ggnet``: one command, a verb for each thing that people do. Only what a verb needs is imported, when it runs."""
 
 import sys
-import traceback
 from typing import Annotated
 
 import typer
@@ -127,8 +126,6 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 the process's entry: people get a sentence, never a traceback
-        if sys.argv[1:2] in (["up"], ["api"], ["controller"]):
-            traceback.print_exception(error)  # a daemon's log, in which the sentence alone would explain nothing
         _tell(Failure(f"{type(error).__name__}: {error}", remedy="this is a bug in ggnet: please report it"))
         sys.exit(ERROR)
 

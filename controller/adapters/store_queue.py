@@ -89,6 +89,10 @@ class Queue:
             await lock(conn, DIRTY)
             return (await conn.execute(update(dirty).where(~_FREE).values(claimed=null()))).rowcount
 
+    async def waiting(self) -> int:
+        async with self._db.read() as conn:
+            return int((await conn.execute(select(func.count()).select_from(dirty))).scalar_one())
+
     async def next_due(self) -> datetime | None:
         async with self._db.read() as conn:
             due: datetime | None = (await conn.execute(select(func.min(dirty.c.not_before)).where(_FREE))).scalar_one()

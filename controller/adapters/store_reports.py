@@ -77,9 +77,12 @@ class Reports:
             await conn.execute(delete(seen).where(seen.c.key.in_(batch)))
         return len(changed)
 
-    async def observations(self) -> Mapping[str, str]:
+    async def observations(self, prefix: str = "") -> Mapping[str, str]:
+        query = select(seen.c.key, seen.c.text)
+        if prefix:
+            query = query.where(seen.c.key.startswith(prefix, autoescape=True))
         async with self._db.read() as conn:
-            return dict((await conn.execute(select(seen.c.key, seen.c.text))).all())
+            return {key: text for key, text in await conn.execute(query) if key.startswith(prefix)}  # LIKE may ignore case
 
     async def tell(self, events: Sequence[Event]) -> None:
         if events:

@@ -26,6 +26,7 @@ from manifests.types import Iqn
 
 HOST, IMAGES, DHCP = "host", "images", "dhcp"
 SWEEP = "sweep"  # beside the observation itself: {"at": when the last look at everything ended, "epoch": whose look}
+METRICS = "metrics/"  # and a server's name: what its controller has counted
 MACHINE = "machine/"
 
 

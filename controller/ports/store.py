@@ -238,7 +238,8 @@ class Store(Protocol):
         saw), for the doors' plans; None removes.
         """
 
-    async def observations(self) -> Mapping[str, str]: ...
+    async def observations(self, prefix: str = "") -> Mapping[str, str]:
+        """All of them, or those whose key begins so."""
 
     # the dirty set
     async def mark(self, keys: Collection[str], *, priority: int = 0, not_before: datetime | None = None) -> None:
@@ -262,6 +263,9 @@ class Store(Protocol):
 
     async def reopen(self) -> int:
         """At start: claims of a dead process are due again. Their number."""
+
+    async def waiting(self) -> int:
+        """How many keys are in the set, claimed ones included."""
 
     async def next_due(self) -> datetime | None:
         """The earliest time of a key that nobody has claimed (in the past if one is due now); None without any."""

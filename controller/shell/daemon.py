@@ -17,7 +17,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from controller.core.backoff import delay
-from controller.core.snapshot import SWEEP
+from controller.core.snapshot import METRICS, SWEEP
 from controller.core.steps import Refused
 from controller.ports.clock import Clock
 from controller.ports.host import Watch
@@ -26,6 +26,7 @@ from controller.ports.store import Claim, Event, Lease, Store, StoreError
 from controller.shell.hints import Places
 from controller.shell.reconcile import Reconciler, Report
 from controller.shell.sources import Intake
+from controller.shell.tally import Tally
 from controller.shell.tell import events
 
 log = structlog.get_logger()
@@ -57,6 +58,7 @@ class Daemon:
     _hinted: set[str] = field(default_factory=set)
     _intakes: list[Intake] = field(default_factory=list)
     _swept: datetime | None = None
+    _tally: Tally = field(default_factory=Tally)
     _next_sweep: float = 0.0
     _lost: bool = False
     _untold: list[Event] = field(default_factory=list)
@@ -99,8 +101,10 @@ class Daemon:
     async def _round(self, tasks: TaskGroup) -> None:
         if self.clock.monotonic() >= self._next_sweep:
             first = self.reconciler.view.last is None
-            await self._pass(None, await self.store.claim(self.clock.now(), _BATCH))
+            began = self.clock.now()
+            await self._pass(None, await self.store.claim(began, _BATCH))
             self._swept = self.clock.now()
+            self._tally.looked(began, self.reconciler.view.last)
             self._next_sweep = self.clock.monotonic() + self.sweep_seconds * random.uniform(0.9, 1.1)  # noqa: S311
             if first:
                 gc.collect()
@@ -155,6 +159,7 @@ class Daemon:
             await self._answer(claims, report)
             for intake in self._intakes:
                 await intake.arrived(report.settled)
+        self._tally.passed(report, sweep=keys is None, seconds=self.clock.monotonic() - began)
         if report.results or keys is not None:
             log.info(
                 "pass",
@@ -240,10 +245,12 @@ class Daemon:
                 await self._beat()
 
     async def _beat(self) -> None:
-        """The time of the last sweep, for the doors: with the lease, because a quiet sweep itself writes nothing."""
+        """The time of the last sweep and what was counted: with the lease, because a quiet sweep itself writes nothing."""
         if self._swept is not None:
             beat = {"at": self._swept.isoformat(), "epoch": self.reconciler.lease.epoch}
-            await self.store.report(self.reconciler.lease, observations={SWEEP: json.dumps(beat)})
+            counts = self._tally.wire(self.reconciler.view.last, await self.store.waiting(), self.clock.now())
+            told = {SWEEP: json.dumps(beat), METRICS + self.reconciler.site.server: counts}
+            await self.store.report(self.reconciler.lease, observations=told)
 
 
 async def lead(store: Store, clock: Clock, name: str, holder: str, asked: Callable[[], object]) -> Lease:

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,8 +19,9 @@ from fastapi import FastAPI, Request
 from api.app import create
 from api.auth.identity import identity
 from api.deps import Door, Principal, principal
+from api.edge.bounds import Bounds
 from api.roles import SCOPES, Role, Scope, capped
-from api.serve import bind, serve
+from api.serve import LOOP, bind, serve
 from api.token import ensure
 from controller import bootstrap
 from controller.adapters import migrate
@@ -29,6 +30,7 @@ from controller.adapters.hints import LocalHints
 from controller.adapters.store import SqlStore
 from controller.core.names import controller_lease
 from controller.ports.permission import Binding
+from controller.ports.rates import Rates
 from controller.ports.store import Event, Lease, Revision, StatusWrite
 from controller.settings import Settings
 from manifests.load import load
@@ -232,7 +234,16 @@ def _announced(request: Request) -> Principal:
 
 
 @contextmanager
-def serving(folder: Path, warm: Warm, rounds: int = 4, *, announced: bool = False, **configured: Any) -> Iterator[Served]:
+def serving(
+    folder: Path,
+    warm: Warm,
+    rounds: int = 4,
+    *,
+    announced: bool = False,
+    bounds: Bounds | None = None,
+    rates: Callable[[], Rates] | None = None,
+    **configured: Any,
+) -> Iterator[Served]:
     """A door over a fresh SQLite store in this folder, or the database configured, on a free port, in its own thread.
 
     bcrypt's ``rounds`` are the fewest that it takes, so that a login is no wait. ``announced``: who asks is what the
@@ -246,13 +257,14 @@ def serving(folder: Path, warm: Warm, rounds: int = 4, *, announced: bool = Fals
 
     async def run() -> None:
         await migrate.upgrade(settings.database)
-        store = await SqlStore.open(settings.database)
+        store, counting = await SqlStore.open(settings.database), rates() if rates else None
         try:
             with anyio.CancelScope() as scope:
                 scopes.append((anyio.lowlevel.current_token(), scope))
                 clock = SystemClock()
                 ours = identity(store, store, clock, settings, rounds)
-                app = create(Door(store, clock, settings, token, LocalHints(), ours, bootstrap.outbox(settings, store)))
+                outbox = bootstrap.outbox(settings, store)
+                app = create(Door(store, clock, settings, token, LocalHints(), ours, outbox, counting), bounds or Bounds())
                 if announced:
                     app.dependency_overrides[principal] = _announced
                 apps.append(app)
@@ -260,8 +272,10 @@ def serving(folder: Path, warm: Warm, rounds: int = 4, *, announced: bool = Fals
                 await serve(app, sock)
         finally:
             await store.close()
+            if counting is not None:
+                await counting.close()
 
-    thread = threading.Thread(target=anyio.run, args=(run,))
+    thread = threading.Thread(target=lambda: anyio.run(run, backend_options=LOOP))
     thread.start()
     assert started.wait(30)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.access import PREFIX
+from api.metrics import PREFIX
 from api.roles import Role
 from controller.core.snapshot import dumps
 from controller.core.world import Observed

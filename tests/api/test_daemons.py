@@ -34,7 +34,8 @@ def until(true: Callable[[], bool]) -> None:
 @contextmanager
 def running(*words: str, folder: Path, port: int, **more: str) -> Iterator[subprocess.Popen[str]]:
     """The daemon, once it answers; it must have been ended when this ends."""
-    surroundings = environment(GGNET_STATE_DIR=str(folder), GGNET_LISTEN=f"127.0.0.1:{port}", PYTHONUNBUFFERED="1", **more)
+    here = {"GGNET_STATE_DIR": str(folder), "GGNET_LISTEN": f"127.0.0.1:{port}"}
+    surroundings = environment(**here, PYTHONUNBUFFERED="1", **more)
     with subprocess.Popen(
         command(*words), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=surroundings
     ) as one:

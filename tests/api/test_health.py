@@ -87,6 +87,6 @@ def test_metrics_count_by_route_never_by_path(site: Served) -> None:
         http.get("/api/v1/nowhere/else")
         text = http.get("/metrics").text
     assert 'ggnet_objects{kind="Machine",phase="Pending"} 2.0' in text
-    assert 'route="/machines/{name}"' in text
+    assert 'route="/api/v1/machines/{name}"' in text
     assert "pc99" not in text
     assert "else" not in text

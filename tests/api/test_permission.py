@@ -9,9 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.access import PREFIX, TABLE, address
+from api.access import TABLE, address
 from api.cli import failure
 from api.deps import OPEN
+from api.metrics import PREFIX
 from api.roles import Role
 from api.verbs import Answer, Verb, answer
 from controller.core.snapshot import dumps

@@ -25,7 +25,7 @@ async def test_an_empty_set_hands_out_nothing(store: Store) -> None:
     await store.mark([])
     assert keys(await store.claim(NOW, 10)) == []
     await store.done([])
-    assert await store.next_due() is None
+    assert (await store.next_due(), await store.waiting()) == (None, 0)
     assert await store.reopen() == 0
 
 
@@ -57,6 +57,7 @@ async def test_marking_twice_keeps_the_higher_priority_the_earlier_time_and_the_
     await store.mark(["a"], priority=1, not_before=later(10))
     await store.mark(["b"], priority=2, not_before=later(10))
     await store.mark(["a"], priority=2, not_before=later(20))
+    assert await store.waiting() == 2
     assert await store.next_due() == later(10)
     assert keys(await store.claim(later(10), 10)) == ["a", "b"]
 
@@ -70,7 +71,7 @@ async def test_a_key_is_not_handed_out_before_its_time(store: Store) -> None:
     assert due is not None
     assert due < NOW
     assert keys(await store.claim(NOW, 10)) == ["a"]
-    assert await store.next_due() is None
+    assert (await store.next_due(), await store.waiting()) == (None, 1)
 
 
 async def test_a_key_marked_while_it_is_claimed_is_handed_out_again_after_done(store: Store) -> None:
@@ -83,7 +84,7 @@ async def test_a_key_marked_while_it_is_claimed_is_handed_out_again_after_done(s
     again = await only(store)
     assert again.key == "a"
     await store.done([again])
-    assert await store.next_due() is None
+    assert (await store.next_due(), await store.waiting()) == (None, 0)
 
 
 async def test_a_mark_for_later_made_while_claimed_is_not_due_at_once(store: Store) -> None:
@@ -165,4 +166,4 @@ async def test_a_stale_claim_ends_nobody_elses(store: Store) -> None:
     await store.done([stale])
     await store.retry(stale, later(50))
     await store.done([fresh])
-    assert await store.next_due() is None
+    assert (await store.next_due(), await store.waiting()) == (None, 0)

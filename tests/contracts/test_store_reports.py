@@ -26,6 +26,15 @@ async def test_observations_are_written_where_they_differ(store: Store) -> None:
     assert await store.observations() == {"b": "2"}
 
 
+async def test_observations_are_found_by_how_their_key_begins(store: Store) -> None:
+    lease = await store.acquire("server", "a", NOW, 30)
+    assert lease is not None
+    await store.report(lease, observations={"m/a": "1", "m/b%": "2", "M/a": "3", "m_a": "4", "ma": "5", "b%x": "6"})
+    assert await store.observations("m/") == {"m/a": "1", "m/b%": "2"}
+    assert await store.observations("b%") == {"b%x": "6"}
+    assert await store.observations("x") == {}
+
+
 async def test_events_of_one_key_type_and_reason_are_one(store: Store) -> None:
     await store.tell([event("Machine/pc1", at=5), event("Machine/pc1", "Drifted", at=6)])
     await store.tell([event("Machine/pc1", at=9, message="once more"), event("Machine/pc1", at=7, count=2, message="again")])

@@ -1,0 +1,138 @@
+"""The outermost ring of every request: an id, what may come in, the last word on a failure, a line in the log, a count."""
+
+import asyncio
+import os
+import re
+from collections.abc import Mapping
+
+import structlog
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api import peer, problems
+from api.deps import Door
+from api.edge.bounds import Bounds
+from api.edge.cors import Origins
+from api.edge.deadline import Deadline
+from api.edge.headers import secured
+from api.edge.inflow import Inflow
+from api.edge.meter import FREE, Meter
+from api.edge.outflow import Headers, Outflow
+from api.metrics import route
+
+_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
+_GONE = 499  # of a client that did not wait for its answer; never sent
+_QUIET = FREE | {"/metrics"}
+
+
+class Edge:
+    def __init__(self, app: ASGIApp, door: Door, bounds: Bounds) -> None:
+        self.app, self.door, self.bounds = app, door, bounds
+        self.clock, self.metrics = door.clock, door.metrics
+        self.proxies = door.settings.proxies or ()
+        self.origins = Origins(door.settings.origins)
+        self.meter = Meter(door.rates, door.settings, door.clock, door.token) if door.rates is not None else None
+        self.log = structlog.get_logger(part="api")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        scope["request_id"] = _request_id(headers)
+        structlog.contextvars.bind_contextvars(request_id=scope["request_id"])
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        await self._answer(scope, headers, receive, send)
+
+    async def _answer(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        head = scope["method"] == "HEAD"
+        if head:  # RFC 9110, 9.3.2: as GET, without the content
+            scope = {**scope, "method": "GET"}
+        extra: Headers = [*self.origins.opened(headers), (b"x-request-id", scope["request_id"].encode())]
+        scope["address"] = peer.address(scope, self.proxies)
+        over_tls = peer.encrypted(scope, self.proxies)
+        inflow = Inflow(receive, headers, self.bounds)
+        outflow = Outflow(
+            send,
+            headers,
+            inflow,
+            lambda names: [*secured(names, encrypted=over_tls), *extra],
+            head=head,
+            versioned=scope["method"] == "GET" and scope["path"].startswith("/api/"),
+        )
+        began = self.clock.monotonic()
+        self.metrics.in_flight.inc()
+        try:
+            await self._guarded(scope, headers, inflow, outflow, extra)
+        except ClientDisconnect:
+            outflow.status = outflow.status or _GONE
+        finally:
+            self.metrics.in_flight.dec()
+            if self.meter is not None:
+                self.meter.settle(scope, headers)
+            self._tell(scope, outflow.status or _GONE, self.clock.monotonic() - began, "HEAD" if head else scope["method"])
+
+    async def _guarded(
+        self, scope: Scope, headers: Mapping[bytes, bytes], inflow: Inflow, outflow: Outflow, extra: Headers
+    ) -> None:
+        """The route's answer, or why there is none. What was not foreseen is one line in the log and a 500."""
+        try:
+            if self.origins.preflight(scope["method"], headers):
+                await self.origins.answer(outflow)
+                return
+            if self.meter is not None and (standing := await self.meter.charge(scope, headers)) is not None:
+                extra += standing.headers()
+            inflow.admit(headers)
+            await self._timed(scope, inflow, outflow)
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            if outflow.begun:  # cut it, so that nobody takes half of it for the whole
+                self._failed(scope, error)
+                raise
+            if problems.row(error) is None:
+                self._failed(scope, error)
+            await problems.answer(Request(scope), error)(scope, inflow, outflow)
+
+    async def _timed(self, scope: Scope, inflow: Inflow, outflow: Outflow) -> None:
+        """TooSlow."""
+        seconds = self.bounds.answer if inflow.whole else self.bounds.answer + self.bounds.upload
+        deadline = Deadline(seconds)
+        outflow.long = lambda endless: deadline.move(None if endless else self.bounds.download)
+        try:
+            await self.app(scope, inflow, outflow)
+        except asyncio.CancelledError:
+            if not deadline.passed():
+                raise
+            raise problems.TooSlow(
+                f"The answer took longer than {seconds:g} s. What was asked may have been done all the same: look before "
+                "you ask again."
+            ) from None
+        finally:
+            deadline.move(None)
+
+    def _failed(self, scope: Scope, error: Exception) -> None:
+        self.log.error("request failed", route=route(scope), exc_info=error)
+
+    def _tell(self, scope: Scope, status: int, seconds: float, method: str) -> None:
+        template = route(scope)
+        self.metrics.count(method, template, status, seconds)
+        principal = scope.get("principal")
+        tell = self.log.warning if status >= 500 else self.log.debug if scope["path"] in _QUIET else self.log.info
+        tell(
+            "request",
+            method=method if len(method) < 16 else "other",
+            route=template,
+            status=status,
+            seconds=round(seconds, 6),
+            who=principal.name if principal is not None else None,
+            address=scope["address"],
+        )
+
+
+def _request_id(headers: Mapping[bytes, bytes]) -> str:
+    """The client's own id, if it is one that may stand in a log; else a new one."""
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if _ID(given) else os.urandom(16).hex()

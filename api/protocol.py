@@ -1,0 +1,101 @@
+"""HTTP/1.1 on one connection, with what uvicorn leaves open: a head that never ends, or that is no HTTP at all.
+
+uvicorn waits for a request's head for ever and takes one of any length; its body is bounded in ``api.edge.inflow``.
+"""
+
+import asyncio
+import json
+import os
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.edge.headers import secured
+from api.problems import MEDIA_TYPE, Row, document
+
+HEAD_SECONDS = 15.0
+HEAD_BYTES = 1 << 16
+
+_BROKEN = Row(400, "malformed", "The request cannot be read")
+_SLOW = Row(408, "slow_head", "The head of the request did not come in time")
+_LONG = Row(431, "head_too_large", "The head of the request is too large")
+ROWS = (_BROKEN, _SLOW, _LONG)
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. The head of each request has a time and a size."""
+
+    head_seconds = HEAD_SECONDS
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head: int | None = 0  # bytes of the head that is coming in, None while none is
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._heard()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head is None:
+            return
+        self._head += len(data)
+        if self._head > HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(_LONG, f"The head of a request has at most {HEAD_BYTES >> 10} KiB.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head = 0
+        self._wait()
+
+    def on_headers_complete(self) -> None:
+        self._heard()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._heard()
+        self._refuse(_BROKEN, "What came is not HTTP/1.1, or its address is none.")
+
+    def _wait(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.head_seconds, self._late)
+
+    def _heard(self) -> None:
+        self._head = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._wait()  # the next request came too early: the one before it is still being answered
+        elif self._head:
+            self._refuse(_SLOW, f"The head of a request must come within {self.head_seconds:g} s.")
+        else:
+            self.transport.close()
+
+    def _refuse(self, row: Row, detail: str) -> None:
+        """The last word on this connection; what is under way on it is cut."""
+        request_id = os.urandom(16).hex()
+        now = self.config.app.state.door.clock.now()  # type: ignore[union-attr]
+        content = json.dumps(document(row, detail, now, request_id)).encode()
+        headers = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", b"%d" % len(content)),
+            (b"cache-control", b"no-store"),
+            (b"x-request-id", request_id.encode()),
+            (b"connection", b"close"),
+        ]
+        lines = [name + b": " + value + b"\r\n" for name, value in (*headers, *secured((), encrypted=False))]
+        status = b"HTTP/1.1 %d %s\r\n" % (row.status, HTTPStatus(row.status).phrase.encode())
+        self.transport.write(b"".join((status, *lines, b"\r\n", content)))
+        self.transport.close()
