@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from pydantic import Field, ValidationError
 
 from api import bodies
+from api.answers import refusals
 from api.deps import Asking, DoorOf
 from api.many import Chosen, Draft, Make, Outcomes, Work, do
 from api.once import Again, Attempt
@@ -33,6 +34,7 @@ class StartMany(Chosen, Start):
 def _takes(model: type[Chosen], **example: Any) -> dict[str, Any]:
     schema = model.model_json_schema(by_alias=True, mode="validation", ref_template="#/components/schemas/{model}")
     schema["properties"].pop("machine", None)
+    schema["oneOf"] = [{"required": ["machines"]}, {"required": ["labelSelector"]}]
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
 
 
@@ -43,6 +45,7 @@ _EXAMPLE = {
 }
 _GIVES: dict[int | str, dict[str, Any]] = {
     200: {"model": Outcomes, "content": {"application/json": {"example": _EXAMPLE}}},
+    **refusals(400, 409, 412, 413),
 }
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from api import bodies, overrides, permission, replies, sight, writes
+from api.answers import refusals
 from api.deps import Asking, Door, DoorOf, Principal
 from api.foreseen import as_stored
 from api.history import event_wire, told
@@ -35,7 +36,7 @@ _TOLD = ("Drifted", "Overridden", "OverrideEnded")
     "/apply",
     summary="Create or replace many objects, as one transaction",
     openapi_extra=_MANIFESTS,
-    responses={200: {"model": writes.Outcome}},
+    responses={200: {"model": writes.Outcome}, **refusals(400, 409, 412, 413)},
 )
 async def apply(
     request: Request, door: DoorOf, who: Asking, again: Again, dry_run: DryRun = False, force: Force = False

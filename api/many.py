@@ -39,7 +39,7 @@ class Chosen(Strict):
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if (self.machines is None) == (self.label_selector is None):
-            raise ValueError("say either machines or labelSelector")
+            raise ValueError("say either machines or labelSelector, and not both")
         return self
 
 

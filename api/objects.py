@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from api import foreseen, pages, permission, removing, writing
+from api.answers import refusals
 from api.deps import Asking, Door, DoorOf, Principal
 from api.parameters import DryRun
 from api.replies import answer, find
@@ -51,13 +52,13 @@ def _read(routes: APIRouter, plural: str, kind: str) -> None:
 
 
 def _pause(routes: APIRouter, kind: str) -> None:
-    model: Any = KINDS[kind]
+    gives: dict[int | str, dict[str, Any]] = {200: {"model": KINDS[kind]}, **refusals(404)}
 
-    @routes.post("/{name}/suspend", summary=f"Leave one {kind} alone", responses={200: {"model": model}})
+    @routes.post("/{name}/suspend", summary=f"Leave one {kind} alone", responses=gives)
     async def suspend(name: str, door: DoorOf, who: Asking, dry_run: DryRun = False) -> Response:
         return await _annotate(door, who, await find(door, who, kind, name), "true", dry_run=dry_run)
 
-    @routes.post("/{name}/resume", summary=f"Look after one {kind} again", responses={200: {"model": model}})
+    @routes.post("/{name}/resume", summary=f"Look after one {kind} again", responses=gives)
     async def resume(name: str, door: DoorOf, who: Asking, dry_run: DryRun = False) -> Response:
         return await _annotate(door, who, await find(door, who, kind, name), None, dry_run=dry_run)
 

@@ -1,28 +1,34 @@
 """Delete objects, and bring them back: what was deleted is kept for a time, and restored as what it was."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from api import foreseen, permission, selectors, writes
+from api.answers import refusals
 from api.deps import Asking, Door, DoorOf, Principal
 from api.once import Again, Attempt
 from api.parameters import DryRun, Force
 from api.preconditions import IfMatch, expected
-from api.problems import Exists, Guarded, Malformed, Managed
+from api.problems import Exists, Guarded, Managed
 from api.replies import answer, composer, find, maybe, put
 from api.writing import create_one
 from controller.core.prune import guard
 from controller.ports.store import NotFound
 from controller.ports.tombstones import Tombstone
-from manifests.kinds import KINDS, PLURALS, Object
-from manifests.meta import Strict
+from manifests.kinds import KINDS, Object
 from manifests.types import shown
 
-deleted = APIRouter(tags=["deleted"])
+_MANY = {
+    "created": [],
+    "changed": [],
+    "deleted": ["Machine/pc07"],
+    "unchanged": 0,
+    "resourceVersion": 42,
+    "dryRun": False,
+}
 Selector = Annotated[
     str,
     Query(alias="labelSelector", min_length=1, max_length=4096, description="which: never empty, so never all by mistake"),
@@ -30,9 +36,15 @@ Selector = Annotated[
 Uid = Annotated[str | None, Query(max_length=36, description="which one, when several had this name; default: the last one")]
 
 
+def _json(example: Any) -> dict[str, Any]:
+    return {"application/json": {"example": example}}
+
+
 def add(routes: APIRouter, plural: str, kind: str) -> None:
     model: Any = KINDS[kind]
-    gives: dict[int | str, dict[str, Any]] = {202: {"model": model}}
+    refused = refusals(400, 404, 409, 412)
+    gives: dict[int | str, dict[str, Any]] = {202: {"model": model}, **refused}
+    many: dict[int | str, dict[str, Any]] = {202: {"model": writes.Outcome, "content": _json(_MANY)}, **refused}
 
     @routes.delete("/{name}", summary=f"Delete one {kind}", status_code=202, responses=gives)
     async def delete(
@@ -49,7 +61,7 @@ def add(routes: APIRouter, plural: str, kind: str) -> None:
         after = foreseen.deleted(item, door.clock.now(), force=force) if dry_run else await maybe(door, item.key)
         return await answer(door, after or item, 202)
 
-    @routes.delete("", summary=f"Delete many {plural}", status_code=202, responses={202: {"model": writes.Outcome}})
+    @routes.delete("", summary=f"Delete many {plural}", status_code=202, responses=many)
     async def delete_many(
         door: DoorOf, who: Asking, label_selector: Selector, force: Force = False, dry_run: DryRun = False
     ) -> dict[str, Any]:
@@ -58,7 +70,7 @@ def add(routes: APIRouter, plural: str, kind: str) -> None:
         applied = await writes.delete(door, who, writes.Removal(keys, force=force, dry_run=dry_run))
         return writes.applied_wire(applied, dry_run=dry_run)
 
-    @routes.post("/{name}/restore", summary=f"Bring one {kind} back", responses={200: {"model": model}})
+    @routes.post("/{name}/restore", summary=f"Bring one {kind} back", responses={200: {"model": model}, **refused})
     async def restore(
         name: str,
         door: DoorOf,
@@ -129,42 +141,3 @@ async def _buried(door: Door, who: Principal, key: str, uid: str | None) -> Tomb
             return one
     named = f" with uid {shown(uid)}" if uid is not None and found else ""
     raise NotFound(f"There is no deleted {key}{named} that can be restored: see GET /api/v1/deleted.")
-
-
-class Deleted(Strict):
-    """One that can be restored until ``restorableUntil``; ``object`` is as it was."""
-
-    object: dict[str, Any]
-    deleted_by: str
-    removed_at: datetime
-    restorable_until: datetime
-
-
-class DeletedList(Strict):
-    """``metadata.continue`` is absent on the last page."""
-
-    items: tuple[Deleted, ...]
-    metadata: dict[str, str]
-
-
-@deleted.get("/deleted", summary="What can be restored, the last deleted first", responses={200: {"model": DeletedList}})
-async def list_deleted(
-    door: DoorOf,
-    who: Asking,
-    kinds: Annotated[str | None, Query(alias="kind", max_length=16, description="a plural, like machines")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    after: Annotated[str, Query(alias="continue", max_length=36)] = "",
-) -> dict[str, Any]:
-    if kinds is not None and kinds not in PLURALS:
-        raise Malformed(f"kind takes {', '.join(PLURALS)}.", "kind")
-    kind = PLURALS[kinds] if kinds is not None else None
-    found = await door.store.tombstones(door.clock.now(), kind=kind, after=after, limit=limit + 1)
-    may_see = permission.visible(door, who)
-    items = [_wire(one) for one in found[:limit] if may_see(one.object)]
-    more = {"continue": found[limit - 1].object.metadata.uid} if len(found) > limit else {}
-    return {"items": items, "metadata": more}
-
-
-def _wire(one: Tombstone) -> dict[str, Any]:
-    told = Deleted(object=one.object.wire(), deleted_by=one.who, removed_at=one.removed_at, restorable_until=one.until)
-    return told.wire()

@@ -47,4 +47,5 @@ def _has(key: str, wanted: bool) -> Matches:
 
 
 def _bad(text: str) -> Malformed:
-    return Malformed(f"labelSelector {shown(text)} is not a selector: write it like room=main,tier!=test,gpu")
+    message = f"labelSelector {shown(text)} is not a selector: write it like room=main,tier!=test,gpu"
+    return Malformed(message, "labelSelector")

@@ -1,10 +1,13 @@
 """The everyday verbs: a machine starts an image, a machine stops. A machine's session bears its name."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
 from api import bodies, writes
+from api.answers import refusals
 from api.deps import Asking, Door, DoorOf, Principal
 from api.once import Again, Attempt
 from api.parameters import DryRun, Force
@@ -20,8 +23,10 @@ _START = {
     "requestBody": {"content": {"application/json": {"schema": Start.model_json_schema(by_alias=True, mode="validation")}}}
 }
 
+_GIVES: dict[int | str, dict[str, Any]] = {200: {"model": Session}, **refusals(400, 404, 409, 412, 413)}
 
-@router.post("/sessions/{name}/start", summary="Start a machine", responses={200: {"model": Session}}, openapi_extra=_START)
+
+@router.post("/sessions/{name}/start", summary="Start a machine", responses=_GIVES, openapi_extra=_START)
 async def start(
     name: str,
     request: Request,
@@ -43,9 +48,7 @@ async def start(
     return await again.once(act, dry_run=dry_run)
 
 
-@router.post(
-    "/sessions/{name}/stop", summary="Stop a machine; with force even while its PC runs", responses={200: {"model": Session}}
-)
+@router.post("/sessions/{name}/stop", summary="Stop a machine; with force even while its PC runs", responses=_GIVES)
 async def stop(
     name: str, door: DoorOf, who: Asking, again: Again, force: Force = False, dry_run: DryRun = False
 ) -> Response:

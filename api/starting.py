@@ -42,4 +42,6 @@ def stopped(before: Session, *, force: bool) -> Session:
 
 def invalid(error: ValidationError, key: str) -> Invalid:
     """What a body's model found, as problems of the object that it is about."""
-    return Invalid(Problem("", 0, key, place(one["loc"]), one["msg"]) for one in error.errors())
+    return Invalid(
+        Problem("", 0, key, place(one["loc"]), one["msg"].removeprefix("Value error, ")) for one in error.errors()
+    )

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from api import bodies, writes
+from api.answers import refusals
 from api.deps import Asking, Door, DoorOf, Principal
 from api.once import Again, Attempt
 from api.parameters import DryRun, Force
@@ -23,8 +24,8 @@ def add(routes: APIRouter, kind: str) -> None:
     schema = {"schema": {"$ref": f"#/components/schemas/{kind}"}}
     takes = {"requestBody": {"required": True, "content": {"application/json": schema, "application/yaml": schema}}}
     patch = {"requestBody": {"required": True, "content": {"application/merge-patch+json": {"schema": {"type": "object"}}}}}
-    made: dict[int | str, dict[str, Any]] = {201: {"model": model}}
-    gives: dict[int | str, dict[str, Any]] = {200: {"model": model}}
+    made: dict[int | str, dict[str, Any]] = {201: {"model": model}, **refusals(400, 409, 412, 413)}
+    gives: dict[int | str, dict[str, Any]] = {200: {"model": model}, **refusals(400, 404, 409, 412, 413)}
 
     @routes.post("", summary=f"Create one {kind}", status_code=201, openapi_extra=takes, responses=made)
     async def create(request: Request, door: DoorOf, who: Asking, again: Again, dry_run: DryRun = False) -> Response:

@@ -191,7 +191,7 @@ class MemoryStore:
             applied = self._put(objects, manager, now, prune, expect or {}, revive or {}, force)
             if record is not None:
                 self._answer(record, applied, {one.key: self._manifest(one.key) for one in objects})
-        except (Conflict, NotFound, InProgress):
+        except BaseException:
             self.__dict__ = before
             raise
         if dry_run:

@@ -14,6 +14,7 @@ from api import (
     bindings,
     bulk,
     changes,
+    deleted,
     health,
     history,
     inspection,
@@ -21,7 +22,6 @@ from api import (
     objects,
     problems,
     protocol,
-    removing,
     sessions,
     watch,
     webhooks,
@@ -181,7 +181,7 @@ def test_api_has_exactly_the_routes() -> None:
     text = (ROOT / "docs/api.md").read_text()
     told = {(method, path) for method, path in re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[^` ]*)`", text)}
     single = (health, changes, sessions, bulk, history, audit, inspection, watch, webhooks, auth, users, tokens, bindings)
-    routers = (*(one.router for one in single), removing.deleted, objects.router("machines"))
+    routers = (*(one.router for one in single), deleted.router, objects.router("machines"))
     routes = [route for router in routers for route in router.routes]
     known = {(method, route.path.replace("/machines", "/{kinds}")) for route in routes for method in route.methods}
     assert told == known

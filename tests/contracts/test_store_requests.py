@@ -46,6 +46,17 @@ async def test_a_change_that_fails_leaves_no_answer(store: Both) -> None:
     assert await store.begin(ASKED, later(1)) == Kept(412, "{}")
 
 
+async def test_a_change_whose_answer_cannot_be_kept_is_not_made(store: Both) -> None:
+    def broken(applied: Applied, objects: Mapping[str, Object]) -> Kept:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await store.put([machine()], API, NOW, record=Record(await begun(store), broken))
+    assert await store.list() == ([], 0)
+    with pytest.raises(InProgress):
+        await store.begin(ASKED, later(1))
+
+
 async def test_a_request_that_is_under_way_is_not_begun_again(store: Both) -> None:
     await begun(store)
     with pytest.raises(InProgress):
