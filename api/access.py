@@ -35,6 +35,7 @@ _SITE: dict[Address, Verb] = {
     ("GET", "/revisions"): Verb.SURVEY,
     ("POST", "/revisions/{sha}/approve"): Verb.APPROVE,
     ("GET", "/watch"): Verb.READ,
+    (SOCKET, "/ws"): Verb.READ,
     ("GET", "/deleted"): Verb.READ,
     ("POST", "/bulk/start"): Verb.START,
     ("POST", "/bulk/stop"): Verb.STOP,

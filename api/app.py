@@ -17,6 +17,7 @@ from api import (
     objects,
     problems,
     sessions,
+    socket,
     watch,
     webhooks,
 )
@@ -60,6 +61,7 @@ ROUTERS = (
     audit.router,
     inspection.router,
     watch.router,
+    socket.router,
     webhooks.router,
     auth.router,
     users.router,

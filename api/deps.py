@@ -4,8 +4,9 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, OAuth2PasswordBearer
+from starlette.requests import HTTPConnection
 
 from api import peer
 from api.auth.access import Refused
@@ -28,12 +29,36 @@ from controller.ports.database import Database
 from controller.ports.hints import Hints
 from controller.ports.notices import Outbox
 from controller.ports.rates import Rates
+from controller.ports.store import StoreError
 from controller.settings import Settings
 
 _LOGIN = "/api/v1/auth/login"
 OPEN = frozenset({"/healthz", "/readyz", _LOGIN, "/api/v1/auth/refresh", "/api/v1/auth/register"})
-_bearer = HTTPBearer(auto_error=False, description="An access token, an API key, or `admin.token` of the state folder")
-_password = OAuth2PasswordBearer(_LOGIN, auto_error=False, refreshUrl=None, description="With user name and password")
+_SUBPROTOCOL = "bearer."
+
+
+class _Bearer(HTTPBearer):
+    """Of WebSockets too, where a page can send its token as a subprotocol alone."""
+
+    async def __call__(self, request: HTTPConnection) -> HTTPAuthorizationCredentials | None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return HTTPAuthorizationCredentials(scheme=scheme, credentials=token.strip())
+        for offered in request.scope.get("subprotocols", ()):
+            if offered.startswith(_SUBPROTOCOL):
+                return HTTPAuthorizationCredentials(scheme="bearer", credentials=offered.removeprefix(_SUBPROTOCOL))
+        return None
+
+
+class _Password(OAuth2PasswordBearer):
+    """For the manual: it names where one logs in. The token itself is ``_Bearer``'s."""
+
+    async def __call__(self, request: HTTPConnection) -> None:
+        return None
+
+
+_bearer = _Bearer(auto_error=False, description="An access token, an API key, or `admin.token` of the state folder")
+_password = _Password(_LOGIN, auto_error=False, refreshUrl=None, description="With user name and password")
 
 
 _SIGN_IN = (
@@ -102,15 +127,15 @@ class Principal:
         return Actor(self.manager, self.address, self.request_id)
 
 
-async def door(request: Request) -> Door:
+async def door(request: HTTPConnection) -> Door:
     found: Door = request.app.state.door
     return found
 
 
 async def principal(
-    request: Request,
+    request: HTTPConnection,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-    _: Annotated[str | None, Security(_password)],
+    _: Annotated[None, Security(_password)],
 ) -> Principal:
     """Every route depends on it, so a new one is closed unless its path is put in ``OPEN``. Unauthorised.
 
@@ -139,6 +164,19 @@ async def bearer(ours: Door, token: str) -> Bearer:
     if found.key:
         await ours.identity.used(found.key)
     return found
+
+
+async def still(ours: Door, connection: HTTPConnection) -> bool:
+    """Whether the token that a stream was opened with still opens the door; while the store is away, what was last known
+    counts."""
+    credentials = await _bearer(connection)
+    try:
+        await bearer(ours, credentials.credentials if credentials else "")
+    except Refused:
+        return False
+    except StoreError:
+        return True
+    return True
 
 
 async def administrator(who: Annotated[Principal, Depends(principal)]) -> Principal:

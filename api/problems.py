@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import structlog
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -261,7 +261,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _parameters(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+    assert isinstance(error, RequestValidationError | WebSocketRequestValidationError)
     errors = [{"field": place(e["loc"][1:] or e["loc"]), "message": e["msg"]} for e in error.errors()]
     detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
     return response(request, TABLE[RequestValidationError], detail, errors)
@@ -302,5 +302,6 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, _known)
     app.add_exception_handler(StoreError, _store)
     app.add_exception_handler(Invalid, _invalid)
-    app.add_exception_handler(RequestValidationError, _parameters)
+    for unfit in (RequestValidationError, WebSocketRequestValidationError):
+        app.add_exception_handler(unfit, _parameters)
     app.add_exception_handler(HTTPException, _http)

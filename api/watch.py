@@ -1,14 +1,14 @@
 """The change log as server-sent events: every change once and in order; ``Last-Event-ID`` goes on where a client stopped."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
 from api import permission, selectors
-from api.deps import Asking, Door, DoorOf
-from api.live.feed import Slow, Told, Wanted
+from api.deps import Asking, DoorOf, still
+from api.live.feed import Ended, Slow, Told, Wanted
 from api.problems import Malformed
 from controller.ports.store import Gone, StoreError
 from manifests.kinds import PLURALS, Object
@@ -30,6 +30,7 @@ LabelSelector = Annotated[
     response_class=StreamingResponse,
 )
 async def watch(
+    request: Request,
     door: DoorOf,
     who: Asking,
     since: Since = None,
@@ -40,7 +41,8 @@ async def watch(
     wants = wanted(kinds, label_selector)
     start = await door.feed.start(_start(last_event_id, since))  # what cannot be answered is said now, with a status code
     wants = permission.watching(door, who, start, wants)
-    return StreamingResponse(_stream(door, start, wants), media_type="text/event-stream")
+    lines = door.feed.listen(start, wants, HEARTBEAT, lambda: still(door, request))
+    return StreamingResponse(_stream(lines), media_type="text/event-stream")
 
 
 def wanted(kinds: str, label_selector: str) -> Wanted:
@@ -68,14 +70,14 @@ def _kind(plural: str) -> str:
     return PLURALS[plural]
 
 
-async def _stream(door: Door, since: int, wants: Wanted) -> AsyncIterator[str]:
+async def _stream(lines: AsyncIterator[Sequence[Told]]) -> AsyncIterator[str]:
     yield ": watching\n\n"
     try:
-        async for told in door.feed.listen(since, wants, HEARTBEAT):
+        async for told in lines:
             yield "".join(map(_event, told)) or ": still here\n\n"
     except Slow as error:
         yield f"event: SLOW\ndata: {error}\n\n"
-    except (Gone, StoreError):
+    except (Ended, Gone, StoreError):
         return  # the client comes back with the id that it has, and is then told what is wrong
 
 

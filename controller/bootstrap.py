@@ -196,7 +196,7 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Persistence, Hin
 async def open_rates(settings: Settings) -> AsyncIterator[Rates]:
     """Whoever counts requests: all processes together in the configured Redis, or this one alone. StoreError."""
     ours = clock()
-    rates: Rates = Counted(Memory(ours)) if settings.redis_url is None else await Shared.open(settings.redis_url, ours)
+    rates: Rates = Counted(Memory(ours)) if settings.redis is None else await Shared.open(settings.redis, ours)
     try:
         yield rates
     finally:

@@ -177,7 +177,7 @@ class Settings(BaseSettings):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What this environment holds that must not be read in a log."""
+        """What this environment holds that must not be read in a log. SettingsError."""
         smtp = self.smtp_url.get_secret_value() if self.smtp_url else None
         urls = (self.database, self.redis, self.manifests, self.sentry_dsn, smtp)
         parts = [urlsplit(url) for url in urls if url and "://" in url]

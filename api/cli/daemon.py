@@ -152,6 +152,7 @@ def _telling_of(settings: "Settings", *secrets: str) -> Iterator["Traces | None"
 
     from api.version import version
     from controller import bootstrap
+    from controller.settings import SettingsError
 
     try:
         with bootstrap.telling(settings, version(), *secrets) as traces:
@@ -162,7 +163,7 @@ def _telling_of(settings: "Settings", *secrets: str) -> Iterator["Traces | None"
             except Exception as error:
                 structlog.get_logger().critical("the daemon failed", exc_info=error)
                 raise
-    except (bootstrap.NotInstalled, bootstrap.Misspelt) as error:
+    except (bootstrap.NotInstalled, bootstrap.Misspelt, SettingsError) as error:
         raise Failure(str(error)) from None
 
 

@@ -7,7 +7,7 @@ with the last number that it has.
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -20,9 +20,14 @@ from manifests.kinds import Object
 BEHIND = 10_000
 _ENCODED = 1_000
 _PAGE = 500
+_LOOK_SECONDS = 2.0  # a stream outlives its token by no more than this
 
 Wanted = Callable[[str, Object | None], bool]
 """Whether a listener is to hear of this key with this object, or, with None, of the bare name of one that is gone."""
+
+
+class Ended(Exception):
+    """The token that this stream was opened with opens the door no longer: sign in again."""
 
 
 class Slow(Exception):
@@ -69,17 +74,19 @@ class Feed:
             await self._store.changes(since, 1)
         return since
 
-    async def listen(self, since: int, wants: Wanted, heartbeat: float) -> AsyncIterator[Sequence[Told]]:
+    async def listen(
+        self, since: int, wants: Wanted, heartbeat: float, still: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[Sequence[Told]]:
         """What changes after ``since``, as much at a time as there is; nothing after each ``heartbeat`` seconds of
-        silence. Gone, Slow, StoreError."""
-        mine = _Listener()
+        silence. Ended once the listener may ``still`` listen no more; Gone, Slow, StoreError."""
+        mine, quiet, pause = _Listener(), 0.0, min(heartbeat, _LOOK_SECONDS)
         self._listeners.add(mine)
         try:
             async for changes in self._missed(since):
                 since = changes[-1].version
                 if told := await self._all(changes, wants):
                     yield told
-            while True:
+            while await still():
                 mine.woken = anyio.Event()
                 while mine.queue:
                     changes = [mine.queue.popleft() for _ in range(min(len(mine.queue), _PAGE))]
@@ -87,10 +94,13 @@ class Feed:
                         yield told
                 if mine.trouble is not None:
                     raise mine.trouble
-                with anyio.move_on_after(heartbeat) as silence:
+                with anyio.move_on_after(pause) as silence:
                     await mine.woken.wait()
-                if silence.cancelled_caught:
+                quiet = quiet + pause if silence.cancelled_caught else 0.0
+                if quiet >= heartbeat:
+                    quiet = 0.0
                     yield ()
+            raise Ended(str(Ended.__doc__))
         finally:
             self._listeners.discard(mine)
 

@@ -15,13 +15,13 @@ _KEY = re.compile(rf"{_WORDS}|authorization|cookie|\bdsn\b|private", re.IGNORECA
 _LOOKS = re.compile(
     r"(?P<scheme>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"
     r"|\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"
-    r"|\bggk_[A-Za-z0-9_-]{8,}"
+    r"|\b(?:ggk|ggr|whsec)_[A-Za-z0-9._~+/=-]{8,}"
     r"|(?P<user>://[^\s/:@]*:)[^\s]*@"
     r"|(?P<host>://)[^\s/@:]{16,}@"
     rf"|(?P<field>[\w.-]*(?:{_WORDS})[\w.-]*[\"']?\s*(?:=|[\"']\s*:)\s*[\"']?)[^\s&;,\"'}}]+",
     re.IGNORECASE,
 )
-_SIGNS = re.compile(r"[=@\"'\s]|eyJ|ggk_", re.IGNORECASE)  # without one of them nothing above is found
+_SIGNS = re.compile(r"[=@\"'\s]|eyJ|gg[kr]_|whsec_", re.IGNORECASE)  # without one of them nothing above is found
 _SHORT = 64
 _DEEP = 16  # a report of a failure is that deep
 

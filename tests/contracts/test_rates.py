@@ -2,15 +2,18 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 import pytest
 import structlog.testing
 
+from controller import bootstrap
 from controller.adapters.clock import SystemClock
 from controller.adapters.rates import Counted, Memory, Shared
 from controller.ports.rates import Quota, Rates
 from controller.ports.store import StoreError
+from controller.settings import Settings
 from tests.servers import Redis, free_port
 
 pytestmark = pytest.mark.anyio
@@ -117,6 +120,14 @@ async def test_a_redis_that_goes_and_comes_is_told_once_each_and_nobody_waits(re
     ]
     assert redis_server.password not in str(logs)
     await rates.close()
+
+
+async def test_the_configured_redis_is_asked_with_the_password_of_its_file(redis_server: Redis, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(redis_server.password + "\n")
+    url = f"redis://127.0.0.1:{redis_server.port}/0"
+    async with bootstrap.open_rates(Settings(redis_url=url, redis_password_file=file)) as rates:
+        assert await rates.shared() is True
 
 
 @pytest.mark.parametrize("what", ["port", "password", "scheme"])

@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from api.live.feed import Slow, Told, Wanted
+from api.live.feed import Ended, Slow, Told, Wanted
 from api.watch import wanted
 from controller.ports.store import Gone
 from manifests.kinds import Object
@@ -19,6 +19,10 @@ pytestmark = pytest.mark.anyio
 
 
 def everything(key: str, item: Object | None) -> bool:
+    return True
+
+
+async def always() -> bool:
     return True
 
 
@@ -38,7 +42,7 @@ def said(changes: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
 
 
 async def listen(stand: Stand, since: int | None, wants: Wanted, count: int) -> list[dict[str, Any]]:
-    return await take(stand.feed.listen(await stand.feed.start(since), wants, 60), count)
+    return await take(stand.feed.listen(await stand.feed.start(since), wants, 60, always), count)
 
 
 async def test_what_was_missed_is_told_from_memory_and_beyond_it_from_the_log() -> None:
@@ -77,7 +81,7 @@ async def test_nothing_is_lost_or_doubled_between_the_past_and_the_present() -> 
 async def test_one_that_does_not_keep_up_is_dropped_and_the_others_are_not() -> None:
     stand = Stand(behind=5)
     start = await stand.feed.start(None)
-    slow, quick = stand.feed.listen(start, everything, 60), stand.feed.listen(start, everything, 60)
+    slow, quick = stand.feed.listen(start, everything, 60, always), stand.feed.listen(start, everything, 60, always)
     seen: list[int] = []
 
     async def keep_up() -> None:
@@ -120,7 +124,7 @@ async def test_what_enters_a_selection_is_added_and_what_leaves_it_is_deleted() 
 
 async def test_silence_has_a_heartbeat() -> None:
     stand = Stand()
-    async with aclosing(stand.feed.listen(await stand.feed.start(None), everything, 0.02)) as lines:  # type: ignore[type-var]
+    async with aclosing(stand.feed.listen(await stand.feed.start(None), everything, 0.02, always)) as lines:  # type: ignore[type-var]
         with anyio.fail_after(5):
             assert [await anext(lines) for _ in range(3)] == [(), (), ()]
 
@@ -139,7 +143,7 @@ async def test_what_the_log_no_longer_holds_is_said_before_the_stream_begins() -
 async def test_who_listens_while_changes_are_missed_is_told() -> None:
     stand = Stand()
     stand.store._changes_kept = 3
-    lines = stand.feed.listen(await stand.feed.start(None), everything, 60)
+    lines = stand.feed.listen(await stand.feed.start(None), everything, 60, always)
 
     async with anyio.create_task_group() as tasks:
 
@@ -151,3 +155,21 @@ async def test_who_listens_while_changes_are_missed_is_told() -> None:
         await anyio.sleep(0.01)
         await stand.add(*range(1, 12))
         await stand.mirror.fresh()
+
+
+async def test_whoever_may_listen_no_more_is_told_and_let_go() -> None:
+    stand, allowed = Stand(), [True, False]
+
+    async def still() -> bool:
+        return allowed.pop(0)
+
+    lines = stand.feed.listen(await stand.feed.start(None), everything, 60, still)
+    await stand.add(1)
+    await stand.mirror.fresh()
+    assert [one.version for one in await anext(lines)] == [1]
+    await stand.add(2)
+    await stand.mirror.fresh()
+    assert [one.version for one in await anext(lines)] == [2]
+    with pytest.raises(Ended):
+        await anext(lines)
+    assert stand.feed.listeners == 0

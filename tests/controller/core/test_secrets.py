@@ -55,6 +55,8 @@ shapes = st.sampled_from(
         '{{"refresh_token":"{}","a":1}}',
         "api_key={};",
         "ggk_{}",
+        "ggr_{}",
+        "whsec_{}==",
         "eyJhbGciOiJIUzI1NiJ9.{}.{}",
     ]
 )
