@@ -34,8 +34,8 @@ bench: setup  ## figures, each beside its peer
 	@$(PY) -m tests.bench $(ARGS)
 
 lock: setup  ## resolve pyproject.toml into the two locks; UPGRADE=--upgrade for newer versions
-	.venv/bin/uv pip compile --quiet --generate-hashes --extra dev --extra otel --extra sentry --no-header --no-emit-index-url $(UPGRADE) -o requirements.lock pyproject.toml
-	.venv/bin/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url -c requirements.lock -o requirements-runtime.lock pyproject.toml
+	.venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --extra dev --extra otel --extra sentry --no-header --no-emit-index-url $(UPGRADE) -o requirements.lock pyproject.toml
+	.venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -c requirements.lock -o requirements-runtime.lock pyproject.toml
 
 install: setup  ## the service: PREFIX (/opt/ggnet), units, /etc/ggnet/ggnet.env; DESTDIR for packaging
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" systemd/install
