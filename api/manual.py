@@ -1,14 +1,13 @@
 """The manual in a browser: ``/docs`` (which can sign in and try things) and ``/redoc``, from ``/openapi.json``.
 
-Their scripts come from this server where the extra ``manual`` is installed; without it from the network that the framework
-names, and that is allowed on these pages alone. All that a page runs is named in its policy, the small scripts in it by
-their digest.
+Their scripts come from this server: a boot server may have no way out, and a page that signs people in runs nobody else's
+code. All that a page runs is named in its policy, the small scripts in it by their digest.
 """
 
 import base64
 import hashlib
 import re
-from importlib.util import find_spec
+from importlib.resources import files
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -21,41 +20,32 @@ from controller.ports.store import NotFound
 
 REDIRECT = "/docs/oauth2-redirect"
 _OURS = "/docs/assets"
-_NETWORK = "https://cdn.jsdelivr.net"
-_PLACES = {  # by file: where the network has it
-    "swagger-ui-bundle.js": f"{_NETWORK}/npm/swagger-ui-dist@5/swagger-ui-bundle.js",
-    "swagger-ui.css": f"{_NETWORK}/npm/swagger-ui-dist@5/swagger-ui.css",
-    "redoc.standalone.js": f"{_NETWORK}/npm/redoc@2/bundles/redoc.standalone.js",
-}
+_FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js")
 _TYPES = {".js": "application/javascript", ".css": "text/css"}
 _NO_ICON = "data:,"
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
-def installed() -> Path | None:
-    """The folder with the pages' scripts, if there is one."""
-    found = find_spec("fastapi_offline")
-    return Path(found.origin).parent / "static" if found is not None and found.origin else None
+def installed() -> Path:
+    """The folder with the pages' scripts."""
+    return Path(str(files("fastapi_offline"))) / "static"
 
 
 class Manual:
-    """``folder`` None: the scripts come from the network."""
-
-    def __init__(self, app: FastAPI, folder: Path | None) -> None:
+    def __init__(self, app: FastAPI, folder: Path) -> None:
         self._title, self._folder = app.title, folder
         app.add_route("/docs", self.swagger, include_in_schema=False)
         app.add_route("/redoc", self.redoc, include_in_schema=False)
         app.add_route(REDIRECT, self.redirect, include_in_schema=False)
-        if folder is not None:
-            app.add_route(f"{_OURS}/{{file}}", self.asset, include_in_schema=False)
+        app.add_route(f"{_OURS}/{{file}}", self.asset, include_in_schema=False)
 
     async def swagger(self, _: Request) -> Response:
         return self._page(
             get_swagger_ui_html(
                 openapi_url="/openapi.json",
                 title=self._title,
-                swagger_js_url=self._place("swagger-ui-bundle.js"),
-                swagger_css_url=self._place("swagger-ui.css"),
+                swagger_js_url=f"{_OURS}/swagger-ui-bundle.js",
+                swagger_css_url=f"{_OURS}/swagger-ui.css",
                 swagger_favicon_url=_NO_ICON,
                 oauth2_redirect_url=REDIRECT,
             )
@@ -66,7 +56,7 @@ class Manual:
             get_redoc_html(
                 openapi_url="/openapi.json",
                 title=self._title,
-                redoc_js_url=self._place("redoc.standalone.js"),
+                redoc_js_url=f"{_OURS}/redoc.standalone.js",
                 redoc_favicon_url=_NO_ICON,
                 with_google_fonts=False,
             )
@@ -78,7 +68,7 @@ class Manual:
     async def asset(self, request: Request) -> Response:
         """NotFound."""
         name = request.path_params["file"]
-        if self._folder is None or name not in _PLACES:
+        if name not in _FILES:
             raise NotFound("There is no such file of the manual.")
         content = (self._folder / name).read_bytes()
         etag = fresh.tag(content)
@@ -87,16 +77,12 @@ class Manual:
             return Response(status_code=304, headers=headers)
         return Response(content, media_type=_TYPES[Path(name).suffix], headers=headers)
 
-    def _place(self, name: str) -> str:
-        return _PLACES[name] if self._folder is None else f"{_OURS}/{name}"
-
     def _page(self, page: HTMLResponse) -> Response:
         """Swagger UI and ReDoc set styles of their own and draw with ``data:``; ReDoc searches in a worker."""
-        from_ = "'self'" if self._folder is not None else f"'self' {_NETWORK}"
         own = " ".join(_digest(script) for script in _SCRIPT.findall(bytes(page.body).decode()))
         page.headers["Content-Security-Policy"] = (
-            f"default-src 'none'; script-src {from_} {own}; style-src {from_} 'unsafe-inline'; img-src 'self' data:; "
-            f"font-src {from_} data:; connect-src 'self'; worker-src blob:; frame-ancestors 'none'; base-uri 'none'; "
+            f"default-src 'none'; script-src 'self' {own}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+            "font-src 'self' data:; connect-src 'self'; worker-src blob:; frame-ancestors 'none'; base-uri 'none'; "
             "form-action 'self'"
         )
         return page

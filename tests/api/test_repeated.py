@@ -133,11 +133,18 @@ def test_what_a_dead_process_began_is_carried_out_by_the_next(either: Served) ->
 
 @pytest.fixture
 def replicas(postgres_url: str, tmp_path: Path, warm: Warm) -> Iterator[list[Served]]:
-    """Two API processes' worth of doors on one PostgreSQL, with one token."""
+    """Two API processes' worth of doors on one PostgreSQL, with one token.
+
+    Each has built all its routes before they are asked at once: the framework does that at the first request, with the
+    warnings turned off meanwhile, which is no thing to do in two threads of one process.
+    """
     with (
         serving(tmp_path, warm, database_url=postgres_url) as one,
         serving(tmp_path, warm, database_url=postgres_url) as other,
     ):
+        for served in (one, other):
+            with served.http as http:
+                http.get("/openapi.json").raise_for_status()
         one.lead()
         one.apply(SITE)
         yield [one, other]
