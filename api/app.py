@@ -21,6 +21,7 @@ from api import (
     watch,
     webhooks,
 )
+from api.answers import refusals
 from api.auth import routes as auth
 from api.auth import tokens, users
 from api.deps import OPEN, Door
@@ -34,6 +35,8 @@ from controller.ports.traces import Traces
 from manifests.kinds import PLURALS
 
 _BOUNDS = Bounds()
+_ANYWHERE = (400, 403, 404, 408, 409, 412, 413, 415, 429, 504)
+"""What any route may answer beside what it is for; routes say more of those that are theirs."""
 _ABOUT = """Diskless boot, declared. Objects are the manifests that `ggnet validate` reads; the daemon makes the
 boot server match.
 
@@ -79,6 +82,7 @@ def create(door: Door, bounds: Bounds = _BOUNDS, traces: Traces | None = None) -
         summary="Declarative reconciler for diskless boot",
         description=_ABOUT,
         dependencies=[Depends(access.permitted)],
+        responses=refusals(*_ANYWHERE),
         openapi_url="/openapi.json",
         docs_url=None,
         redoc_url=None,

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from api import controllers, sight
 from api.deps import Door, DoorOf
@@ -28,7 +28,12 @@ async def readyz(door: DoorOf) -> JSONResponse:
     return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
 
 
-@router.get("/metrics", summary="For Prometheus")
+@router.get(
+    "/metrics",
+    summary="For Prometheus",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"example": 'ggnet_objects{kind="Machine",phase="Ready"} 12.0'}}}},
+)
 async def metrics(door: DoorOf) -> Response:
     """Also while the store does not answer: then it says that, and what is known in this process."""
     door.metrics.watchers.set(door.feed.listeners)
