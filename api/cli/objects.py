@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +19,9 @@ _PAGE = 500
 def get(
     what: Annotated[str, typer.Argument(metavar="KIND[/NAME]", autocompletion=kinds.complete, show_default=False)],
     selector: Annotated[str | None, typer.Option("-l", "--selector", help="By label: room=main,tier!=test,gpu.")] = None,
+    fields: Annotated[str | None, typer.Option("--field-selector", help="By field: status.phase=Ready.")] = None,
+    search: Annotated[str | None, typer.Option("--search", metavar="TEXT", help="Names, labels, MACs, addresses.")] = None,
+    sort: Annotated[str | None, typer.Option("--sort-by", metavar="FIELD", help="name, phase, -createdAt.")] = None,
     form: options.Output = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on with what changes, until Ctrl-C.")] = False,
 ) -> None:
@@ -32,19 +35,24 @@ def get(
 
       ggnet get machines -l room=main -o wide
 
+      ggnet get sessions --field-selector status.phase!=Ready --sort-by -createdAt
+
       ggnet get session/pc07 -o yaml
 
       ggnet get sessions --watch
     """
     ref = kinds.parse(what)
-    if ref.name is not None and selector is not None:
-        raise Failure("-l chooses among many, and one was named", USAGE, remedy="leave out one of the two")
+    asked = {"labelSelector": selector, "fieldSelector": fields, "q": search, "sort": sort}
+    if ref.name is not None and any(value is not None for value in asked.values()):
+        raise Failure("selectors choose among many, and one was named", USAGE, remedy="leave out one of the two")
+    if watch and (fields is not None or search is not None):
+        raise Failure("a watch chooses by label alone", USAGE, remedy="use -l, or leave out --watch")
     connection = client.connect()
     if ref.name is not None:
         items, version = [connection.get(ref.path)], 0
         version = items[0]["metadata"]["resourceVersion"]
     else:
-        items, version = _all(connection, ref, selector)
+        items, version = _all(connection, ref, asked)
     _show(connection, ref, items, form)
     if watch:
         names = {one["metadata"]["name"] for one in items}
@@ -108,11 +116,11 @@ def wait(
     output.line(f"{ref.key} {wanted}")
 
 
-def _all(connection: Client, ref: Ref, selector: str | None) -> tuple[list[Any], int]:
-    page = connection.get(ref.path, labelSelector=selector, limit=_PAGE)
+def _all(connection: Client, ref: Ref, asked: Mapping[str, str | None]) -> tuple[list[Any], int]:
+    page = connection.get(ref.path, **asked, limit=_PAGE)
     items, version = page["items"], page["metadata"]["resourceVersion"]
     while after := page["metadata"].get("continue"):
-        page = connection.get(ref.path, **{"labelSelector": selector, "limit": _PAGE, "continue": after})
+        page = connection.get(ref.path, **asked, **{"limit": _PAGE, "continue": after})
         items += page["items"]
     return items, version
 

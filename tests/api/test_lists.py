@@ -107,3 +107,12 @@ def test_a_page_of_another_question_is_refused(room: Served) -> None:
         token = http.get("/api/v1/machines", params={"limit": 1}).json()["metadata"]["continue"]
         assert http.get("/api/v1/machines", params={"limit": 5, "continue": token}).status_code == 200
         assert http.get("/api/v1/machines", params={"continue": token, "sort": "-name"}).status_code == 400
+
+
+def test_the_command_asks_for_the_same(room: Served) -> None:
+    done = room.ggnet("get", "machines", "--field-selector", "metadata.labels.room=lab", "--sort-by", "-name", "-o", "name")
+    assert done.stdout.split() == ["Machine/pc06", "Machine/pc04", "Machine/pc02"]
+    assert room.ggnet("get", "machines", "--search", "00:06", "-o", "name").stdout.split() == ["Machine/pc06"]
+    wrong = room.ggnet("get", "machines", "--sort-by", "nothing")
+    assert (wrong.returncode, "there is no field 'nothing'" in wrong.stderr) == (5, True)
+    assert room.ggnet("get", "machine/pc01", "--search", "x").returncode == 2
