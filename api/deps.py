@@ -57,8 +57,14 @@ class _Password(OAuth2PasswordBearer):
         return None
 
 
-_bearer = _Bearer(auto_error=False, description="An access token, an API key, or `admin.token` of the state folder")
-_password = _Password(_LOGIN, auto_error=False, refreshUrl=None, description="With user name and password")
+_bearer = _Bearer(
+    scheme_name="HTTPBearer",
+    auto_error=False,
+    description="An access token, an API key, or `admin.token` of the state folder",
+)
+_password = _Password(
+    _LOGIN, scheme_name="OAuth2PasswordBearer", auto_error=False, refreshUrl=None, description="With user name and password"
+)
 
 
 _SIGN_IN = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.access import TABLE, address
+from api.access import SOCKET, TABLE, address
 from api.cli import failure
 from api.deps import OPEN
 from api.metrics import PREFIX
@@ -67,7 +67,12 @@ def test_the_document_says_what_the_table_says() -> None:
     }
     kinds = rf"/({'|'.join(PLURALS)})(?=/{{name}}(?!/start|/stop)|$)"
     known = {
-        (method, re.sub(kinds, "/{kinds}", path), verb.value, *(WORDS[answer(verb, role)] for role in Role))
+        (
+            "WebSocket" if method == SOCKET else method,
+            re.sub(kinds, "/{kinds}", path),
+            verb.value,
+            *(WORDS[answer(verb, role)] for role in Role),
+        )
         for (method, path), verb in TABLE.items()
     }
     assert told == known

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from sqlalchemy import update
 
 from api.deps import Principal, Role, principal
+from controller.adapters import migrate
 from controller.adapters.notices import MOST, SqlNotices
 from controller.adapters.store import SqlStore
 from controller.adapters.tables import deliveries
@@ -209,6 +210,7 @@ def test_there_is_an_end_to_how_many(open_door: Served) -> None:
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
 def test_every_address_is_for_administrators_alone(tmp_path: Path, role: Role) -> None:
+    anyio.run(migrate.upgrade, f"sqlite+aiosqlite:///{tmp_path / 'none.db'}")
     app = application(tmp_path)
     app.dependency_overrides[principal] = lambda: Principal("eve", role, "192.0.2.1", "r")
     found = [(method, path) for method, path in addresses(app) if path.startswith(HOOKS)]
@@ -218,6 +220,7 @@ def test_every_address_is_for_administrators_alone(tmp_path: Path, role: Role) -
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
             answers = [await http.request(method, re.sub(r"\{.*?\}", "x", path), json={}) for method, path in found]
+            await app.state.door.store.close()
             return [(answer.status_code, answer.json()["error_code"]) for answer in answers]
 
     assert anyio.run(ask) == [(403, "forbidden")] * 10
