@@ -200,7 +200,7 @@ async def open_rates(settings: Settings) -> AsyncIterator[Rates]:
     try:
         yield rates
     finally:
-        with anyio.CancelScope(shield=True):
+        with anyio.move_on_after(1, shield=True):
             await rates.close()
 
 

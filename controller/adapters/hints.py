@@ -19,6 +19,7 @@ log = structlog.get_logger()
 _CHANNEL = "ggnet:hints"
 _RETRY_SECONDS = 1.0
 _CONNECT_SECONDS = 5.0
+_CLOSE_SECONDS = 1.0
 
 
 class LocalHints:
@@ -68,7 +69,7 @@ class RedisHints:
                 tasks.start_soon(self._again, self._publish)
                 tasks.start_soon(self._again, self._listen)
         finally:
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await self._redis.aclose()
 
     async def _again(self, work: Callable[[], object]) -> None:

@@ -76,9 +76,7 @@ class Site:
 
     def ggnet(self, name: str, api: int = 0) -> "subprocess.Popen[bytes]":
         """The image's entry point with the service's command."""
-        return self.start(
-            name, [sys.executable, "-W", "error", "-c", GGNET, *self.places(api).command(services()[name])], api
-        )
+        return self.start(name, [sys.executable, "-c", GGNET, *self.places(api).command(services()[name])], api)
 
     def becomes(self, name: str, healthy: bool, api: int = 0) -> bool:
         deadline = time.monotonic() + 60
