@@ -90,4 +90,5 @@ async def shared(url: str, database: Revocations, site: str) -> AsyncIterator[Sh
             raise StoreError(f"Redis does not answer ({type(error).__name__}); {_ADVICE}") from error
         yield SharedRevocations(redis, database, site)
     finally:
-        await redis.aclose()
+        with anyio.move_on_after(_SECONDS, shield=True):  # cut short, it would leave its connection open
+            await redis.aclose()
