@@ -36,10 +36,9 @@ def running(*words: str, folder: Path, port: int, **more: str) -> Iterator[subpr
     """The daemon, once it answers; it must have been ended when this ends."""
     here = {"GGNET_STATE_DIR": str(folder), "GGNET_LISTEN": f"127.0.0.1:{port}"}
     surroundings = environment(**here, PYTHONUNBUFFERED="1", **more)
-    words = tuple(command(*words))
-    if "GGNET_REDIS_URL" in more:
-        words = tuple(word for word in words if word not in ("-W", "error"))  # redis warns of itself
-    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=surroundings) as one:
+    with subprocess.Popen(
+        command(*words), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=surroundings
+    ) as one:
         try:
             for _ in range(300):
                 try:
