@@ -3,18 +3,21 @@
 No shell, an explicit environment, a time limit, and output that is captured and bounded. A program that outlives its
 limit, or whose caller is cancelled, is killed with its whole process group. One that ends well and leaves a daemon
 behind (a restart script) is done when it exits, whoever still holds its output open.
+
+It is started by ``subprocess`` and not by the event loop: uvloop copies the whole process to start another (fork), where
+vfork copies nothing.
 """
 
 import contextlib
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
-from anyio.abc import Process
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C.UTF-8"}
@@ -97,7 +100,7 @@ async def run(
     started = anyio.current_time()
     with _stdin(input) as stdin, _Pipe.made(limit) as out, _Pipe.made(limit) as err:
         try:
-            process = await anyio.open_process(
+            process = subprocess.Popen(  # noqa: ASYNC220 as asyncio itself does: it is over in milliseconds
                 words,
                 stdin=stdin,
                 stdout=out.far,
@@ -162,24 +165,34 @@ class _Pipe:
                 scope.cancel()
 
 
-async def _drain(process: Process, out: _Pipe, err: _Pipe) -> None:
+async def _drain(process: subprocess.Popen[bytes], out: _Pipe, err: _Pipe) -> None:
     out.close_far()
     err.close_far()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(out.read, tasks.cancel_scope)
         tasks.start_soon(err.read, tasks.cancel_scope)
-        await process.wait()
+        await _ended(process)
         tasks.cancel_scope.deadline = anyio.current_time() + _LINGER
 
 
-async def _end(process: Process) -> None:
+async def _ended(process: subprocess.Popen[bytes]) -> None:
+    """Once it has ended, which makes its descriptor readable (pidfd_open(2)): no thread waits for it, and no signal."""
+    fd = os.pidfd_open(process.pid)
+    try:
+        await anyio.wait_readable(fd)
+    finally:
+        os.close(fd)
+    process.wait()
+
+
+async def _end(process: subprocess.Popen[bytes]) -> None:
     """Kills the group of a process that still runs, and reaps it; one stuck in the kernel is left to the kernel."""
     if process.returncode is not None:
         return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with anyio.move_on_after(5, shield=True):
-        await process.wait()
+        await _ended(process)
 
 
 @contextlib.contextmanager
