@@ -102,12 +102,17 @@ def address(method: str, path: str) -> Address:
 async def permitted(connection: HTTPConnection, who: Annotated[Principal, Depends(principal)]) -> None:
     """Every route depends on it: whether the asker may use the route at all. Forbidden."""
     scope = connection.scope
-    verb = TABLE.get(address(scope.get("method", SOCKET), getattr(scope.get("route"), "path", "")))
+    at = address(scope.get("method", SOCKET), getattr(scope.get("route"), "path", ""))
+    await check(connection.app.state.door, who, at)
+
+
+async def check(door: Door, who: Principal, at: Address) -> None:
+    """Forbidden."""
+    verb = TABLE.get(at)
     if verb is None:
         raise Forbidden("Nobody is permitted to use this address: it has no row in the table of permissions.")
     if verb is Verb.ANYONE:
         return
-    door: Door = connection.app.state.door
     await door.bound.fresh()
     if not permission.reach(door, who).anywhere(verb):
         raise permission.refusal(who, verb)

@@ -3,14 +3,17 @@
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from api import (
     access,
+    answers,
     audit,
     bindings,
     bulk,
     changes,
     deleted,
+    examples,
     health,
     history,
     inspection,
@@ -24,10 +27,11 @@ from api import (
 from api.answers import refusals
 from api.auth import routes as auth
 from api.auth import tokens, users
-from api.deps import OPEN, Door
+from api.deps import OPEN, Door, identify
 from api.edge.bounds import Bounds
 from api.edge.ring import Edge
 from api.edge.traced import Traced
+from api.express import Express
 from api.manual import Manual, installed
 from api.metrics import PREFIX
 from api.version import version
@@ -45,10 +49,22 @@ of `POST /api/v1/auth/login` (the button Authorize does that), an API key, or th
 `application/problem+json` (RFC 9457) with `error_code`, `request_id` and `errors[]`."""
 
 
+# The framework's own would tell what was not masked, twice, and to whom its environment variables say: ours is Traced.
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+
+
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """What is open says so: the dependency that closes all others stands on every route."""
+        """With the components that routes refer to. What is open says so: what closes all others stands on every route."""
         document = super().openapi()
+        for name, more in {**answers.components(), **examples.components()}.items():
+            document["components"].setdefault(name, {}).update(more)
         for path in OPEN:
             for operation in document["paths"].get(path, {}).values():
                 operation["security"] = []
@@ -83,18 +99,20 @@ def create(door: Door, bounds: Bounds = _BOUNDS, traces: Traces | None = None) -
         description=_ABOUT,
         dependencies=[Depends(access.permitted)],
         responses=refusals(*_ANYWHERE),
-        openapi_url="/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         separate_input_output_schemas=False,
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
     )
-    app.state.door = door
+    app.state.door, app.state.identify = door, identify
     Manual(app, installed())
     app.include_router(health.router)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     problems.install(app)
+    app.add_middleware(Express, door=door)
     if traces is not None:
         app.add_middleware(Traced, traces=traces)
     app.add_middleware(Edge, door=door, bounds=bounds)

@@ -20,6 +20,12 @@ from manifests.meta import Strict
 router = APIRouter(tags=["bindings"])
 _WORDS = ("read", "write", "delete", "start", "stop", "suspend", "force")
 _EXAMPLE: dict[str, Any] = {"user": "ada", "verbs": ["start", "stop"], "labelSelector": "room=main", "narrows": True}
+_SHOWN: dict[str, Any] = {
+    "id": "8a0e6f1c-43e9-4f0e-9d3c-0a4b5c1f2d3e",
+    **_EXAMPLE,
+    "createdAt": "2026-01-05T12:00:00Z",
+    "createdBy": "admin",
+}
 assert set(_WORDS) == BINDABLE
 
 
@@ -57,18 +63,7 @@ class Wanted(Strict):
 class Shown(Strict):
     """A binding as it stands."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "8a0e6f1c-43e9-4f0e-9d3c-0a4b5c1f2d3e",
-                    **_EXAMPLE,
-                    "createdAt": "2026-01-05T12:00:00Z",
-                    "createdBy": "admin",
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_SHOWN]})
 
     id: str
     user: str
@@ -92,6 +87,8 @@ class Shown(Strict):
 
 
 class All(Strict):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_SHOWN]}]})
+
     items: list[Shown]
 
 

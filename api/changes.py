@@ -7,28 +7,50 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from api import bodies, overrides, permission, replies, sight, writes
-from api.answers import refusals
+from api import bodies, examples, overrides, permission, replies, sight, writes
+from api.answers import like, refusals
 from api.deps import Asking, Door, DoorOf, Principal
 from api.foreseen import as_stored
-from api.history import event_wire, told
+from api.history import EVENT, event_wire, told
 from api.once import Again, Attempt
 from api.parameters import DryRun, Force
 from api.verbs import Verb
+from controller.core.steps import Change, Effect, Plan, Step, WithdrawTarget
 from controller.core.wire import plan_wire
 from controller.ports.requests import Kept
 from controller.ports.store import Applied
 from manifests.kinds import Object
+from manifests.types import Iqn
 
 router = APIRouter(tags=["changes"])
 _MANIFESTS = {
     "requestBody": {
         "content": {
-            "application/yaml": {"schema": {"type": "string", "description": "documents, separated by ---"}},
-            "application/json": {"schema": {"description": "one manifest, a list of them, or {items: [...]}"}},
+            "application/yaml": {
+                "schema": {"type": "string", "description": "documents, separated by ---"},
+                **examples.site("yaml"),
+            },
+            "application/json": {
+                "schema": {"description": "one manifest, a list of them, or {items: [...]}"},
+                **examples.site("json"),
+            },
         }
     }
 }
+_STEP = Step(
+    WithdrawTarget(Iqn.parse("iqn.2026-01.internal.ggnet:default:pc07.os")),
+    frozenset({"Machine/pc07", "Session/pc07"}),
+    "Session/pc07",
+    Effect.DISRUPTIVE,
+    (Change("tpg/enable", "1", None),),
+    "pc07 is running on this disk: shut it down, or annotate Machine/pc07 with ggnet/disruption=allowed to cut its disk",
+)
+_PLAN = {
+    **plan_wire(Plan((_STEP,), {"Session/pc08": "Image/win11 is not imported yet"})),
+    "observedAt": "2026-01-05T12:00:00+00:00",
+    "observedSecondsAgo": 3,
+}
+_OVERRIDDEN = {"object": "Machine/pc07", "source": "infra", "by": "api:ada", "deleted": False, "suspended": False}
 _TOLD = ("Drifted", "Overridden", "OverrideEnded")
 
 
@@ -54,7 +76,12 @@ async def apply(
     return await again.once(act, dry_run=dry_run)
 
 
-@router.post("/plan", summary="What would be done, with these manifests over the stored ones", openapi_extra=_MANIFESTS)
+@router.post(
+    "/plan",
+    summary="What would be done, with these manifests over the stored ones",
+    openapi_extra=_MANIFESTS,
+    responses=like(_PLAN),
+)
 async def plan(request: Request, door: DoorOf, who: Asking) -> dict[str, Any]:
     loaded = await bodies.manifests(request)
     await door.mirror.fresh()
@@ -67,7 +94,11 @@ async def plan(request: Request, door: DoorOf, who: Asking) -> dict[str, Any]:
     return await _decided(door, who, overlaid)
 
 
-@router.get("/drift", summary="What differs now between what is wanted and what is there, and what did lately")
+@router.get(
+    "/drift",
+    summary="What differs now between what is wanted and what is there, and what did lately",
+    responses=like({**_PLAN, "overridden": [_OVERRIDDEN], "events": [EVENT]}),
+)
 async def drift(door: DoorOf, who: Asking) -> dict[str, Any]:
     await door.mirror.fresh()
     found = await _decided(door, who, dict(door.mirror.objects))

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, OAuth2PasswordBearer
+from fastapi.security import HTTPBearer, OAuth2PasswordBearer
 from starlette.requests import HTTPConnection
 
-from api import peer
 from api.auth.access import Refused
 from api.auth.credentials import LOCAL, Bearer
 from api.auth.identity import Identity
@@ -38,20 +37,14 @@ _SUBPROTOCOL = "bearer."
 
 
 class _Bearer(HTTPBearer):
-    """Of WebSockets too, where a page can send its token as a subprotocol alone."""
+    """For the OpenAPI document, which so says how to come in. Who comes in is ``identify``'s to tell."""
 
-    async def __call__(self, request: HTTPConnection) -> HTTPAuthorizationCredentials | None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return HTTPAuthorizationCredentials(scheme=scheme, credentials=token.strip())
-        for offered in request.scope.get("subprotocols", ()):
-            if offered.startswith(_SUBPROTOCOL):
-                return HTTPAuthorizationCredentials(scheme="bearer", credentials=offered.removeprefix(_SUBPROTOCOL))
+    async def __call__(self, request: HTTPConnection) -> None:
         return None
 
 
 class _Password(OAuth2PasswordBearer):
-    """For the manual: it names where one logs in. The token itself is ``_Bearer``'s."""
+    """For the manual: it names where one logs in."""
 
     async def __call__(self, request: HTTPConnection) -> None:
         return None
@@ -139,25 +132,43 @@ async def door(request: HTTPConnection) -> Door:
 
 
 async def principal(
-    request: HTTPConnection,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-    _: Annotated[None, Security(_password)],
+    request: HTTPConnection, _: Annotated[None, Security(_bearer)], __: Annotated[None, Security(_password)]
 ) -> Principal:
-    """Every route depends on it, so a new one is closed unless its path is put in ``OPEN``. Unauthorised.
+    """Every route depends on it, so a new one is closed unless its path is put in ``OPEN``. Unauthorised."""
+    return await identified(request)
+
+
+async def identified(request: HTTPConnection) -> Principal:
+    """Unauthorised. ``app.state.identify`` is what tells."""
+    found: Principal = await request.app.state.identify(request)
+    return found
+
+
+async def identify(request: HTTPConnection) -> Principal:
+    """By the token of the request. Unauthorised.
 
     Whoever is known is told to the edge too (``scope["principal"]``): it counts and logs by name.
     """
     ours = request.app.state.door
-    address, request_id = peer.address(request.scope, ours.settings.proxies or ()), request.scope["request_id"]
+    address, request_id = request.scope["address"], request.scope["request_id"]
     if request.scope["path"] in OPEN:
         return Principal("anyone", Role.VIEWER, address, request_id)
     try:
-        found = await bearer(ours, credentials.credentials if credentials else "")
+        found = await bearer(ours, _sent(request))
     except Refused:
         raise Unauthorised(_SIGN_IN) from None
     who = Principal(found.name, found.role, address, request_id, found.uid, found.scopes, found.key, found.jti, found.family)
     request.scope["principal"] = who
     return who
+
+
+def _sent(connection: HTTPConnection) -> str:
+    """The token that came with it; of a WebSocket's page, that can set no header, as a subprotocol."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    offered = (one for one in connection.scope.get("subprotocols", ()) if one.startswith(_SUBPROTOCOL))
+    return next(offered, "").removeprefix(_SUBPROTOCOL)
 
 
 async def bearer(ours: Door, token: str) -> Bearer:
@@ -175,9 +186,8 @@ async def bearer(ours: Door, token: str) -> Bearer:
 async def still(ours: Door, connection: HTTPConnection) -> bool:
     """Whether the token that a stream was opened with still opens the door; while the store is away, what was last known
     counts."""
-    credentials = await _bearer(connection)
     try:
-        await bearer(ours, credentials.credentials if credentials else "")
+        await bearer(ours, _sent(connection))
     except Refused:
         return False
     except StoreError:

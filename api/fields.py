@@ -17,6 +17,7 @@ from manifests.session import Session
 from manifests.types import shown
 
 _SHORT = {"name": "metadata.name", "phase": "status.phase", "createdAt": "metadata.createdAt"}
+NAMES = frozenset({"name", "metadata.name"})
 _TERM = re.compile(r"([A-Za-z0-9._/-]{1,200})(==|=|!=)([^,=!]{0,256})", re.ASCII).fullmatch
 _UPPER = re.compile("[A-Z]")
 

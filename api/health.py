@@ -7,21 +7,35 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from api import controllers, sight
+from api.answers import like, refusal
 from api.deps import Door, DoorOf
+from api.live.reads import answer
 from controller.core.names import controller_lease
 from controller.core.snapshot import SWEEP
 from controller.ports.store import Lease, StoreError
 
 router = APIRouter(tags=["health"])
 _MISSED_SWEEPS = 3
+_CHECKS = {
+    "store": {"ok": True, "message": "answers"},
+    "controller": {"ok": True, "message": "epoch 3"},
+    "sweep": {"ok": True, "message": "the last full sweep ended 2026-01-05T12:00:00+00:00"},
+}
+_LATE = {**_CHECKS, "sweep": {"ok": False, "message": "no full sweep has ended yet"}}
+_UNREADY = like({"ready": False, "checks": _LATE}, 503)
+_UNREADY[503]["content"] |= refusal(503)["content"]
 
 
-@router.get("/healthz", summary="Alive: touches nothing")
-async def healthz() -> dict[str, str]:
-    return {"status": "ok"}
+@router.get("/healthz", summary="Alive: touches nothing", responses=like({"status": "ok"}))
+async def healthz() -> Response:
+    return answer(b'{"status":"ok"}')
 
 
-@router.get("/readyz", summary="Ready: the store answers, the controller is alive, it has looked at all of its host lately")
+@router.get(
+    "/readyz",
+    summary="Ready: the store answers, the controller is alive, it has looked at all of its host lately",
+    responses=like({"ready": True, "checks": _CHECKS}) | _UNREADY,
+)
 async def readyz(door: DoorOf) -> JSONResponse:
     checks = await _checks(door)
     ready = all(check["ok"] for check in checks.values())

@@ -1,10 +1,12 @@
 """What happened: events, and the revisions of the sources with their verdicts."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
 from api import permission
+from api.answers import like
 from api.deps import Asking, Door, DoorOf, Principal
 from api.parameters import DryRun
 from controller.ports.store import Event, NotFound, Revision
@@ -43,7 +45,16 @@ def revision_wire(revision: Revision) -> dict[str, Any]:
     return wire
 
 
-@router.get("/events", summary="What happened, newest first")
+_WHEN = datetime(2026, 1, 5, 12, tzinfo=UTC)
+_SHA = "4f2a91c07d3e5b6a8c9d0e1f2a3b4c5d6e7f8091"
+_FOUND = "publish target iqn.2026-01.internal.ggnet:default:pc07.os: tpg/enable: expected 1, found nothing; put right"
+EVENT = event_wire(Event("Machine/pc07", "Warning", "Drifted", _FOUND, _WHEN, _WHEN))
+_REVISION = revision_wire(
+    Revision("infra", _SHA, "Ada", "add pc07", "accepted", (), _WHEN, converged_at=_WHEN + timedelta(seconds=2))
+)
+
+
+@router.get("/events", summary="What happened, newest first", responses=like({"items": [EVENT]}))
 async def events(
     door: DoorOf,
     who: Asking,
@@ -61,14 +72,22 @@ async def told(door: Door, who: Principal, about: str | None, limit: int) -> lis
     return [event for event in found if told_of(event.key)][:limit]
 
 
-@router.get("/revisions", summary="What was read from the sources, newest first, and what became of it")
+@router.get(
+    "/revisions",
+    summary="What was read from the sources, newest first, and what became of it",
+    responses=like({"items": [_REVISION]}),
+)
 async def revisions(
     door: DoorOf, source: Annotated[str | None, Query(max_length=512)] = None, limit: Limit = 50
 ) -> dict[str, Any]:
     return {"items": [revision_wire(revision) for revision in await door.store.revisions(source, limit)]}
 
 
-@router.post("/revisions/{sha}/approve", summary="Let a revision through that the prune guard held")
+@router.post(
+    "/revisions/{sha}/approve",
+    summary="Let a revision through that the prune guard held",
+    responses=like({"source": "infra", "sha": _SHA, "approved": True}),
+)
 async def approve(sha: str, door: DoorOf, who: Asking, dry_run: DryRun = False) -> dict[str, Any]:
     """``sha`` may be shortened, as long as it names one guarded revision."""
     held = [one for one in await door.store.revisions(None, 1000) if one.verdict == "guarded" and one.sha.startswith(sha)]

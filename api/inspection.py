@@ -75,7 +75,7 @@ class Health(Part):
                 "version": "0.1.0",
                 "python": "3.11.2",
                 "store": {"ok": True, "kind": "sqlite", "seconds": 0.0004, "newest": 120, "behind": 0},
-                "redis": {"ok": None, "seconds": 0.0},
+                "redis": {"ok": True, "seconds": 0.0003},
                 "controller": {
                     "server": "default",
                     "alive": True,

@@ -2,6 +2,8 @@
 
 Their scripts come from this server: a boot server may have no way out, and a page that signs people in runs nobody else's
 code. All that a page runs is named in its policy, the small scripts in it by their digest.
+
+The document is made when it is first asked for, and in a thread: to make it takes as long as thousands of other answers.
 """
 
 import base64
@@ -10,10 +12,12 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+import anyio
+from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html, get_swagger_ui_oauth2_redirect_html
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from api.edge import fresh
 from controller.ports.store import NotFound
@@ -33,11 +37,21 @@ def installed() -> Path:
 
 class Manual:
     def __init__(self, app: FastAPI, folder: Path) -> None:
-        self._title, self._folder = app.title, folder
+        self._app, self._title, self._folder = app, app.title, folder
+        self._document: bytes | None = None
+        self._making = anyio.Lock()
+        app.add_route("/openapi.json", self.document, include_in_schema=False)
         app.add_route("/docs", self.swagger, include_in_schema=False)
         app.add_route("/redoc", self.redoc, include_in_schema=False)
         app.add_route(REDIRECT, self.redirect, include_in_schema=False)
         app.add_route(f"{_OURS}/{{file}}", self.asset, include_in_schema=False)
+
+    async def document(self, request: Request) -> Response:
+        """Made once, while all who ask for it wait; others are answered meanwhile."""
+        async with self._making:
+            if self._document is None:
+                self._document = await to_thread.run_sync(self._made)
+        return _fresh(request, self._document, "application/json", "private, no-cache")
 
     async def swagger(self, _: Request) -> Response:
         return self._page(
@@ -71,11 +85,10 @@ class Manual:
         if name not in _FILES:
             raise NotFound("There is no such file of the manual.")
         content = (self._folder / name).read_bytes()
-        etag = fresh.tag(content)
-        headers = {"ETag": etag.decode(), "Cache-Control": "public, max-age=3600"}
-        if fresh.has(request.headers.get("if-none-match", "").encode(), etag):
-            return Response(status_code=304, headers=headers)
-        return Response(content, media_type=_TYPES[Path(name).suffix], headers=headers)
+        return _fresh(request, content, _TYPES[Path(name).suffix], "public, max-age=3600")
+
+    def _made(self) -> bytes:
+        return bytes(JSONResponse(self._app.openapi()).body)
 
     def _page(self, page: HTMLResponse) -> Response:
         """Swagger UI and ReDoc set styles of their own and draw with ``data:``; ReDoc searches in a worker."""
@@ -86,6 +99,14 @@ class Manual:
             "form-action 'self'"
         )
         return page
+
+
+def _fresh(request: Request, content: bytes, media_type: str, caching: str) -> Response:
+    etag = fresh.tag(content)
+    headers = {"ETag": etag.decode(), "Cache-Control": caching}
+    if fresh.has(request.headers.get("if-none-match", "").encode(), etag):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)
 
 
 def _digest(script: str) -> str:

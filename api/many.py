@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Self
 
 from fastapi.responses import Response
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from api import once, permission, selectors, writes
 from api.deps import Door, Principal
@@ -32,6 +32,8 @@ _TRIES = 5
 
 class Chosen(Strict):
     """Either names, or a selector over the labels of machines."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"labelSelector": "room=main"}})
 
     machines: Annotated[tuple[Name, ...], Field(min_length=1, max_length=10_000)] | None = None
     label_selector: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
@@ -56,6 +58,16 @@ class Outcome(Strict):
 
 class Outcomes(Strict):
     """By machine."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "items": [{"machine": "pc07", "session": "Session/pc07", "outcome": "started"}],
+                "resourceVersion": 42,
+                "dryRun": False,
+            }
+        }
+    )
 
     items: tuple[Outcome, ...]
     resource_version: int

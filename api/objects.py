@@ -3,13 +3,13 @@
 The routes are made once for each kind, so that the OpenAPI document says what a Machine is and what a Session is.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from api import foreseen, pages, permission, removing, writing
-from api.answers import refusals
+from api import examples, foreseen, pages, permission, removing, writing
+from api.answers import gives, like, refusals
 from api.deps import Asking, Door, DoorOf, Principal
 from api.parameters import DryRun
 from api.replies import answer, find
@@ -31,17 +31,19 @@ def router(plural: str) -> APIRouter:
 
 
 def _read(routes: APIRouter, plural: str, kind: str) -> None:
-    model: Any = KINDS[kind]
+    content = {"application/json": examples.page(kind)}
+    listed = refusals(410) | {200: {"model": pages.page_of(KINDS[kind]), "content": content}}
+    clear = like({"object": f"{kind}/main", "why": f"Nothing is in the way of {kind}/main: it is Ready."})
 
-    @routes.get("", summary=f"List {plural}", responses={200: {"model": pages.page_of(model)}})
+    @routes.get("", summary=f"List {plural}", responses=listed)
     async def list_all(door: DoorOf, who: Asking, asked: Annotated[pages.Asked, Query()]) -> Response:
         return await pages.page(door, kind, asked, permission.visible(door, who))
 
-    @routes.get("/{name}", summary=f"Read one {kind}", responses={200: {"model": model}})
+    @routes.get("/{name}", summary=f"Read one {kind}", responses=gives(kind))
     async def read(name: str, door: DoorOf, who: Asking) -> Response:
         return await answer(door, await find(door, who, kind, name))
 
-    @routes.get("/{name}/why", summary=f"The first thing in the way of one {kind}")
+    @routes.get("/{name}/why", summary=f"The first thing in the way of one {kind}", responses=clear)
     async def explain(name: str, door: DoorOf, who: Asking) -> dict[str, str]:
         item = await find(door, who, kind, name)
         seen = await door.liveness.shown(list(door.mirror.objects.values()))
@@ -52,13 +54,13 @@ def _read(routes: APIRouter, plural: str, kind: str) -> None:
 
 
 def _pause(routes: APIRouter, kind: str) -> None:
-    gives: dict[int | str, dict[str, Any]] = {200: {"model": KINDS[kind]}, **refusals(404)}
+    left = gives(kind) | refusals(404)
 
-    @routes.post("/{name}/suspend", summary=f"Leave one {kind} alone", responses=gives)
+    @routes.post("/{name}/suspend", summary=f"Leave one {kind} alone", responses=left)
     async def suspend(name: str, door: DoorOf, who: Asking, dry_run: DryRun = False) -> Response:
         return await _annotate(door, who, await find(door, who, kind, name), "true", dry_run=dry_run)
 
-    @routes.post("/{name}/resume", summary=f"Look after one {kind} again", responses=gives)
+    @routes.post("/{name}/resume", summary=f"Look after one {kind} again", responses=left)
     async def resume(name: str, door: DoorOf, who: Asking, dry_run: DryRun = False) -> Response:
         return await _annotate(door, who, await find(door, who, kind, name), None, dry_run=dry_run)
 

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from api import fields, selectors
 from api.deps import Door
 from api.live.reads import STALE, answer
+from api.live.shelf import Shelf
 from api.problems import Malformed
 from manifests.kinds import Object
 from manifests.meta import Manifest, Strict
@@ -69,34 +70,58 @@ class _Place:
 
 async def page(door: Door, kind: str, asked: Asked, visible: Visible) -> Response:
     """Malformed, Gone, StoreError."""
-    matches = _filter(kind, asked)
+    wanted = _filter(kind, asked, visible)
+    order = fields.getter(kind, asked.sort.removeprefix("-"))
     current = await door.mirror.fresh()
     place = _place(asked)
     version = place.version if place else door.mirror.known
-    standing = door.mirror.at(version)
-    order = fields.getter(kind, asked.sort.removeprefix("-"))
-    found = [
-        (order(item), str(item.name), item)
-        async for item in _among(standing.values(), lambda item: item.kind == kind and visible(item) and matches(item))
-    ]
-    falling = asked.sort.startswith("-")
-    found.sort(key=lambda row: row[:2], reverse=falling)
-    if place is not None:
-        last = (place.value, place.name)
-        found = [row for row in found if (row[:2] < last if falling else row[:2] > last)]
+    shelf = door.mirror.at(kind, version)
+    named = asked.sort.removeprefix("-") in fields.NAMES
+    found = await (_named(shelf, asked, place, wanted) if named else _sorted(shelf, asked, place, wanted, order))
     rows = found[: asked.limit]
     metadata: dict[str, object] = {"resourceVersion": version}
     if len(found) > len(rows):
-        metadata["continue"] = _token(asked, _Place(version, *rows[-1][:2]))
-    items = b",".join(await door.reads.many([item for _, _, item in rows]))
+        metadata["continue"] = _token(asked, _Place(version, order(rows[-1]), str(rows[-1].name)))
+    items = b",".join(await door.reads.many(rows))
     body = b'{"items":[' + items + b'],"metadata":' + json.dumps(metadata).encode() + b"}"
     return answer(body, headers={} if current else STALE)
 
 
-def _filter(kind: str, asked: Asked) -> Callable[[Object], bool]:
-    labels, has = selectors.parse(asked.label_selector), fields.selector(kind, asked.field_selector)
-    holds = fields.search(asked.q)
-    return lambda item: labels(item.metadata.labels) and has(item) and (not asked.q or holds(item))
+async def _named(shelf: Shelf, asked: Asked, place: _Place | None, wanted: Visible) -> list[Object]:
+    """The page and one more, by name: what lies before and behind it is not looked at."""
+    found: list[Object] = []
+    async for item in _among(shelf.beyond(place.name if place else None, falling=_falling(asked)), wanted):
+        found.append(item)
+        if len(found) > asked.limit:
+            break
+    return found
+
+
+async def _sorted(shelf: Shelf, asked: Asked, place: _Place | None, wanted: Visible, order: fields.Get) -> list[Object]:
+    """The page and all behind it, by another field, then by name."""
+    rows = [(order(item), str(item.name), item) async for item in _among(shelf, wanted)]
+    rows.sort(key=lambda row: row[:2], reverse=_falling(asked))
+    if place is not None:
+        last = (place.value, place.name)
+        rows = [row for row in rows if (row[:2] < last if _falling(asked) else row[:2] > last)]
+    return [item for _, _, item in rows]
+
+
+def _falling(asked: Asked) -> bool:
+    return asked.sort.startswith("-")
+
+
+def _filter(kind: str, asked: Asked, visible: Visible) -> Visible:
+    """What is not asked for is not asked of each."""
+    wanted = [visible]
+    if asked.label_selector:
+        labels = selectors.parse(asked.label_selector)
+        wanted.append(lambda item: labels(item.metadata.labels))
+    if asked.field_selector:
+        wanted.append(fields.selector(kind, asked.field_selector))
+    if asked.q:
+        wanted.append(fields.search(asked.q))
+    return visible if len(wanted) == 1 else lambda item: all(matches(item) for matches in wanted)
 
 
 async def _among(items: Iterable[Object], wanted: Callable[[Object], bool]) -> AsyncIterator[Object]:

@@ -5,6 +5,7 @@ configured proxies vouch for it: the first address that is none of theirs is the
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from starlette.types import Scope
@@ -55,6 +56,7 @@ def _forwarded(scope: Scope) -> Iterator[str]:
     yield from (hop.strip() for hop in reversed(hops[-_HOPS:]))
 
 
+@lru_cache(maxsize=4096)
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
     """``192.0.2.7``, ``192.0.2.7:4711``, ``2001:db8::7``, ``[2001:db8::7]:4711``."""
     if text.startswith("["):

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from api import foreseen, permission, selectors, writes
-from api.answers import refusals
+from api.answers import gives, refusals
 from api.deps import Asking, Door, DoorOf, Principal
 from api.once import Again, Attempt
 from api.parameters import DryRun, Force
@@ -18,17 +18,9 @@ from api.writing import create_one
 from controller.core.prune import guard
 from controller.ports.store import NotFound
 from controller.ports.tombstones import Tombstone
-from manifests.kinds import KINDS, Object
+from manifests.kinds import Object
 from manifests.types import shown
 
-_MANY = {
-    "created": [],
-    "changed": [],
-    "deleted": ["Machine/pc07"],
-    "unchanged": 0,
-    "resourceVersion": 42,
-    "dryRun": False,
-}
 Selector = Annotated[
     str,
     Query(alias="labelSelector", min_length=1, max_length=4096, description="which: never empty, so never all by mistake"),
@@ -36,17 +28,12 @@ Selector = Annotated[
 Uid = Annotated[str | None, Query(max_length=36, description="which one, when several had this name; default: the last one")]
 
 
-def _json(example: Any) -> dict[str, Any]:
-    return {"application/json": {"example": example}}
-
-
 def add(routes: APIRouter, plural: str, kind: str) -> None:
-    model: Any = KINDS[kind]
     refused = refusals(400, 404, 409, 412)
-    gives: dict[int | str, dict[str, Any]] = {202: {"model": model}, **refused}
-    many: dict[int | str, dict[str, Any]] = {202: {"model": writes.Outcome, "content": _json(_MANY)}, **refused}
+    one = gives(kind, 202) | refused
+    many = {202: {"model": writes.Outcome}} | refused
 
-    @routes.delete("/{name}", summary=f"Delete one {kind}", status_code=202, responses=gives)
+    @routes.delete("/{name}", summary=f"Delete one {kind}", status_code=202, responses=one)
     async def delete(
         name: str,
         door: DoorOf,
@@ -70,7 +57,7 @@ def add(routes: APIRouter, plural: str, kind: str) -> None:
         applied = await writes.delete(door, who, writes.Removal(keys, force=force, dry_run=dry_run))
         return writes.applied_wire(applied, dry_run=dry_run)
 
-    @routes.post("/{name}/restore", summary=f"Bring one {kind} back", responses={200: {"model": model}, **refused})
+    @routes.post("/{name}/restore", summary=f"Bring one {kind} back", responses=gives(kind) | refused)
     async def restore(
         name: str,
         door: DoorOf,

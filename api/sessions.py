@@ -1,13 +1,11 @@
 """The everyday verbs: a machine starts an image, a machine stops. A machine's session bears its name."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
 from api import bodies, writes
-from api.answers import refusals
+from api.answers import gives, refusals
 from api.deps import Asking, Door, DoorOf, Principal
 from api.once import Again, Attempt
 from api.parameters import DryRun, Force
@@ -23,7 +21,7 @@ _START = {
     "requestBody": {"content": {"application/json": {"schema": Start.model_json_schema(by_alias=True, mode="validation")}}}
 }
 
-_GIVES: dict[int | str, dict[str, Any]] = {200: {"model": Session}, **refusals(400, 404, 409, 412, 413)}
+_GIVES = gives("Session") | refusals(400, 404, 409, 412, 413)
 
 
 @router.post("/sessions/{name}/start", summary="Start a machine", responses=_GIVES, openapi_extra=_START)

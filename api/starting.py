@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from api.foreseen import annotated
 from api.foreseen import wanted as wanted_again
@@ -15,6 +15,8 @@ from manifests.types import Duration, Name, Size
 
 class Start(Strict):
     """What to start; what is left out stays as the session has it."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"image": "win11"}})
 
     image: ImageRef | None = Field(None, description="an Image, or one version of it; needed for the first start")
     machine: Name | None = Field(None, description="default: the session's name")

@@ -1,5 +1,6 @@
 """The change log as server-sent events: every change once and in order; ``Last-Event-ID`` goes on where a client stopped."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
@@ -7,6 +8,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
 from api import permission, selectors
+from api.answers import refusals
 from api.deps import Asking, DoorOf, still
 from api.live.feed import Ended, Slow, Told, Wanted
 from api.problems import Malformed
@@ -23,10 +25,19 @@ LabelSelector = Annotated[
 ]
 
 
+def _event(told: Told) -> str:
+    """WHATWG HTML, 9.2."""
+    return f"id: {told.version}\nevent: {told.type}\ndata: {told.text}\n\n"
+
+
+_GONE = {"type": "DELETED", "resourceVersion": 42, "object": {"kind": "Machine", "metadata": {"name": "pc07"}}}
+_STREAM = {"schema": {"type": "string"}, "example": _event(Told(42, "DELETED", json.dumps(_GONE)))}
+
+
 @router.get(
     "/watch",
     summary="What changes, as it changes (server-sent events)",
-    responses={200: {"content": {"text/event-stream": {}}}},
+    responses={200: {"content": {"text/event-stream": _STREAM}}, **refusals(410)},
     response_class=StreamingResponse,
 )
 async def watch(
@@ -79,8 +90,3 @@ async def _stream(lines: AsyncIterator[Sequence[Told]]) -> AsyncIterator[str]:
         yield f"event: SLOW\ndata: {error}\n\n"
     except (Ended, Gone, StoreError):
         return  # the client comes back with the id that it has, and is then told what is wrong
-
-
-def _event(told: Told) -> str:
-    """WHATWG HTML, 9.2."""
-    return f"id: {told.version}\nevent: {told.type}\ndata: {told.text}\n\n"

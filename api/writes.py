@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import anyio
+from pydantic import ConfigDict
 
 from api import overrides, permission
 from api.deps import Door, Principal
@@ -194,6 +195,19 @@ def idle(keys: Iterable[str], stored: Iterable[Object]) -> None:
 
 class Outcome(Strict):
     """What one transaction did, or would do."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "created": ["Session/pc08"],
+                "changed": ["Machine/pc07"],
+                "deleted": [],
+                "unchanged": 2,
+                "resourceVersion": 42,
+                "dryRun": False,
+            }
+        }
+    )
 
     created: tuple[str, ...]
     changed: tuple[str, ...]

@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from api import bodies, writes
-from api.answers import refusals
+from api import bodies, examples, writes
+from api.answers import gives, refusals
 from api.deps import Asking, Door, DoorOf, Principal
 from api.once import Again, Attempt
 from api.parameters import DryRun, Force
@@ -14,18 +14,18 @@ from api.preconditions import IfMatch, IfNoneMatch, expected
 from api.problems import Exists
 from api.replies import composer, find, maybe, put
 from controller.ports.store import Conflict
-from manifests.kinds import KINDS, Object
+from manifests.kinds import Object
 
 _TRIES = 8
+_PATCH = {"schema": {"type": "object"}, "example": {"metadata": {"labels": {"room": "main"}}}}
 
 
 def add(routes: APIRouter, kind: str) -> None:
-    model: Any = KINDS[kind]
-    schema = {"schema": {"$ref": f"#/components/schemas/{kind}"}}
+    schema = {"schema": {"$ref": f"#/components/schemas/{kind}"}, **examples.manifest(kind)}
     takes = {"requestBody": {"required": True, "content": {"application/json": schema, "application/yaml": schema}}}
-    patch = {"requestBody": {"required": True, "content": {"application/merge-patch+json": {"schema": {"type": "object"}}}}}
-    made: dict[int | str, dict[str, Any]] = {201: {"model": model}, **refusals(400, 409, 412, 413)}
-    gives: dict[int | str, dict[str, Any]] = {200: {"model": model}, **refusals(400, 404, 409, 412, 413)}
+    patch = {"requestBody": {"required": True, "content": {"application/merge-patch+json": _PATCH}}}
+    made = gives(kind, 201) | refusals(400, 409, 412, 413)
+    changed = gives(kind) | refusals(400, 404, 409, 412, 413)
 
     @routes.post("", summary=f"Create one {kind}", status_code=201, openapi_extra=takes, responses=made)
     async def create(request: Request, door: DoorOf, who: Asking, again: Again, dry_run: DryRun = False) -> Response:
@@ -35,7 +35,7 @@ def add(routes: APIRouter, kind: str) -> None:
 
         return await again.once(act, dry_run=dry_run)
 
-    @routes.put("/{name}", summary=f"Create or replace one {kind}", openapi_extra=takes, responses=gives | made)
+    @routes.put("/{name}", summary=f"Create or replace one {kind}", openapi_extra=takes, responses=changed | made)
     async def replace(
         name: str,
         request: Request,
@@ -52,7 +52,7 @@ def add(routes: APIRouter, kind: str) -> None:
         wish = writes.Wish([item], expect, force, dry_run)
         return await put(door, who, wish, Attempt(), await composer(door, item, 200 if before else 201))
 
-    @routes.patch("/{name}", summary=f"Change parts of one {kind} (RFC 7396)", openapi_extra=patch, responses=gives)
+    @routes.patch("/{name}", summary=f"Change parts of one {kind} (RFC 7396)", openapi_extra=patch, responses=changed)
     async def merge(
         name: str,
         request: Request,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 from api.auth import names, policy
 from api.bodies import refused
@@ -14,6 +15,16 @@ from controller.ports.accounts import User
 Username = Annotated[str, Field(pattern=names.PATTERN, max_length=63, examples=["ada"])]
 Secret = Annotated[SecretStr, Field(max_length=1024, examples=["a sentence of my own"])]
 NewSecret = Annotated[Secret, Field(json_schema_extra={"minLength": policy.SHORTEST, "maxLength": policy.LONGEST})]
+
+
+ADA: JsonDict = {
+    "username": "ada",
+    "role": "OPERATOR",
+    "disabled": False,
+    "lockedUntil": None,
+    "createdAt": "2026-01-05T12:00:00Z",
+    "lastLoginAt": "2026-01-05T13:00:00Z",
+}
 
 
 def example(**values: Any) -> ConfigDict:
@@ -72,16 +83,7 @@ class UserAnswer(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel,
         populate_by_name=True,
-        json_schema_extra={
-            "example": {
-                "username": "ada",
-                "role": "OPERATOR",
-                "disabled": False,
-                "lockedUntil": None,
-                "createdAt": "2026-01-05T12:00:00Z",
-                "lastLoginAt": "2026-01-05T13:00:00Z",
-            }
-        },
+        json_schema_extra={"example": ADA},
     )
 
     username: str

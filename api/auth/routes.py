@@ -15,9 +15,11 @@ from api.problems import Forbidden, Unauthorised
 from api.roles import Role, Scope
 
 router = APIRouter(prefix="/auth", tags=["auth"])
+_ADA = {"username": "ada", "password": "a sentence of my own"}
+_FORM = {"requestBody": {"content": {"application/x-www-form-urlencoded": {"example": _ADA}}}}
 
 
-@router.post("/login", summary="Log in with user name and password", responses=refusals(400))
+@router.post("/login", summary="Log in with user name and password", responses=refusals(400), openapi_extra=_FORM)
 async def log_in(door: DoorOf, who: Asking, form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> Tokens:
     """The OAuth2 password form (RFC 6749, 4.3). After some failures the account, or the address, waits some minutes."""
     return _tokens(await login.login(door, form.username, form.password, who))

@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 from api.answers import refusals
 from api.auth.bodies import ListMetadata, Username, example
@@ -30,6 +31,17 @@ Id = Annotated[str, Path(description="as `GET /tokens` lists it", examples=["4f2
 _SCOPES: Mapping[Scope, ScopeName] = {Scope.READ: "read", Scope.WRITE: "write", Scope.ADMIN: "admin"}
 
 
+_CI: JsonDict = {
+    "id": "4f2a91c07d3e",
+    "name": "ci",
+    "user": "ada",
+    "scopes": ["read"],
+    "createdAt": "2026-01-05T12:00:00Z",
+    "expiresAt": None,
+    "lastUsedAt": None,
+}
+
+
 class NewToken(BaseModel):
     """``user``: whose it is, for administrators; the one who asks unless it is said."""
 
@@ -45,17 +57,7 @@ class TokenAnswer(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel,
         populate_by_name=True,
-        json_schema_extra={
-            "example": {
-                "id": "4f2a91c07d3e",
-                "name": "ci",
-                "user": "ada",
-                "scopes": ["read"],
-                "createdAt": "2026-01-05T12:00:00Z",
-                "expiresAt": None,
-                "lastUsedAt": None,
-            }
-        },
+        json_schema_extra={"example": _CI},
     )
 
     id: str
@@ -70,10 +72,14 @@ class TokenAnswer(BaseModel):
 class TokenShown(TokenAnswer):
     """``token`` is shown this once."""
 
+    model_config = ConfigDict(json_schema_extra={"example": {**_CI, "token": "ggk_4f2a91c07d3e_..."}})
+
     token: str
 
 
 class TokenList(BaseModel):
+    model_config = example(items=[_CI], metadata={"continue": None})
+
     items: list[TokenAnswer]
     metadata: ListMetadata
 

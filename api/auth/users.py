@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from api.answers import refusals
 from api.auth import accounts, login, names, personal
-from api.auth.bodies import ListMetadata, NewUser, UserAnswer, UserChange, accepted
+from api.auth.bodies import ADA, ListMetadata, NewUser, UserAnswer, UserChange, accepted, example
 from api.auth.log import note
 from api.deps import Administrator, Door, DoorOf
 from api.problems import Malformed
@@ -22,6 +22,8 @@ Named = Annotated[str, Path(description="the user's name", examples=["ada"])]
 
 
 class UserList(BaseModel):
+    model_config = example(items=[ADA], metadata={"continue": None})
+
     items: list[UserAnswer]
     metadata: ListMetadata
 

@@ -1,7 +1,7 @@
 """The outermost ring of every request: an id, what may come in, the last word on a failure, a line in the log, a count."""
 
 import asyncio
-import os
+import random
 import re
 from collections.abc import Mapping
 
@@ -39,7 +39,7 @@ class Edge:
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        scope["request_id"] = _request_id(headers)
+        scope["request_id"], scope["address"] = _request_id(headers), peer.address(scope, self.proxies)
         structlog.contextvars.bind_contextvars(request_id=scope["request_id"])
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -51,7 +51,6 @@ class Edge:
         if head:  # RFC 9110, 9.3.2: as GET, without the content
             scope = {**scope, "method": "GET"}
         extra: Headers = [*self.origins.opened(headers), (b"x-request-id", scope["request_id"].encode())]
-        scope["address"] = peer.address(scope, self.proxies)
         over_tls = peer.encrypted(scope, self.proxies)
         inflow = Inflow(receive, headers, self.bounds)
         outflow = Outflow(
@@ -135,4 +134,4 @@ class Edge:
 def _request_id(headers: Mapping[bytes, bytes]) -> str:
     """The client's own id, if it is one that may stand in a log; else a new one."""
     given = headers.get(b"x-request-id", b"")
-    return given.decode() if _ID(given) else os.urandom(16).hex()
+    return given.decode() if _ID(given) else f"{random.getrandbits(128):032x}"

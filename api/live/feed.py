@@ -5,6 +5,7 @@ encoded once for all. One that does not keep up is dropped and told so: the log 
 with the last number that it has.
 """
 
+import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -45,9 +46,25 @@ class Told:
 
 @dataclass(eq=False, slots=True)
 class _Listener:
+    """``looks`` when it is time to see whether it may still listen: one timer now and then, not one a change."""
+
     queue: deque[Change] = field(default_factory=deque)
     woken: anyio.Event = field(default_factory=anyio.Event)
     trouble: Exception | None = None
+    looks: bool = True
+    _timer: asyncio.TimerHandle | None = None
+
+    def look_in(self, seconds: float | None) -> None:
+        """None: never."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.looks, self._timer = False, None
+        if seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        self.looks = True
+        self.woken.set()
 
 
 class Feed:
@@ -55,6 +72,7 @@ class Feed:
         self._store, self._mirror, self._liveness, self._behind = store, mirror, liveness, behind
         self._listeners: set[_Listener] = set()
         self._encoded: dict[tuple[int, str], Told] = {}
+        self._encoding = anyio.Lock()
         mirror.published.append(self._publish)
 
     @property
@@ -79,33 +97,45 @@ class Feed:
     ) -> AsyncIterator[Sequence[Told]]:
         """What changes after ``since``, as much at a time as there is; nothing after each ``heartbeat`` seconds of
         silence. Ended once the listener may ``still`` listen no more; Gone, Slow, StoreError."""
-        mine, quiet, pause = _Listener(), 0.0, min(heartbeat, _LOOK_SECONDS)
+        mine, said = _Listener(), anyio.current_time()
         self._listeners.add(mine)
         try:
             async for changes in self._missed(since):
                 since = changes[-1].version
                 if told := await self._all(changes, wants):
                     yield told
-            while await still():
+            while True:
                 mine.woken = anyio.Event()
                 while mine.queue:
                     changes = [mine.queue.popleft() for _ in range(min(len(mine.queue), _PAGE))]
                     if told := await self._all([change for change in changes if change.version > since], wants):
+                        said = anyio.current_time()
                         yield told
                 if mine.trouble is not None:
                     raise mine.trouble
-                with anyio.move_on_after(pause) as silence:
+                if not mine.looks:
                     await mine.woken.wait()
-                quiet = quiet + pause if silence.cancelled_caught else 0.0
-                if quiet >= heartbeat:
-                    quiet = 0.0
+                    continue
+                if not await still():
+                    raise Ended(str(Ended.__doc__))
+                if anyio.current_time() - said >= heartbeat:
+                    said = anyio.current_time()
                     yield ()
-            raise Ended(str(Ended.__doc__))
+                mine.look_in(min(heartbeat, _LOOK_SECONDS))
         finally:
+            mine.look_in(None)
             self._listeners.discard(mine)
 
     async def _all(self, changes: Sequence[Change], wants: Wanted) -> list[Told]:
-        return [await self._tell(told) for change in changes if (told := _chosen(change, wants)) is not None]
+        """Those of them that are wanted. Whoever comes first encodes them, the others wait for that."""
+        chosen = [told for change in changes if (told := _chosen(change, wants)) is not None]
+        found = [self._encoded.get((one.version, one.type)) for one in chosen]
+        if all(found):
+            return [told for told in found if told is not None]
+        async with self._encoding:
+            missing = [one for one in chosen if (one.version, one.type) not in self._encoded]
+            known = {**self._encoded, **await self._encode(missing)}
+            return [known[one.version, one.type] for one in chosen]
 
     async def _missed(self, since: int) -> AsyncIterator[Sequence[Change]]:
         """Up to now; what follows is in the listener's queue."""
@@ -130,24 +160,20 @@ class Feed:
                 one.trouble = Slow(str(Slow.__doc__)) if changes else Gone("changes were missed: list again")
             one.woken.set()
 
-    async def _tell(self, change: Change) -> Told:
-        found = self._encoded.get((change.version, change.type))
-        if found is None:
-            found = await self._encode(change)
-            self._encoded[change.version, change.type] = found
-            if len(self._encoded) > _ENCODED:
-                del self._encoded[next(iter(self._encoded))]
-        return found
-
-    async def _encode(self, change: Change) -> Told:
-        if change.now is None:
+    async def _encode(self, changes: Sequence[Change]) -> dict[tuple[int, str], Told]:
+        """By version and type. They are kept for the others for a while."""
+        shown = iter(await self._liveness.shown([change.now for change in changes if change.now is not None]))
+        told: dict[tuple[int, str], Told] = {}
+        for change in changes:
             kind, _, name = change.key.partition("/")
-            item = {"apiVersion": "ggnet/v1", "kind": kind, "metadata": {"name": name}}
-        else:
-            (seen,) = await self._liveness.shown([change.now])
-            item = seen.wire()
-        told = {"type": change.type, "resourceVersion": change.version, "object": item}
-        return Told(change.version, change.type, json.dumps(told))
+            gone = {"apiVersion": "ggnet/v1", "kind": kind, "metadata": {"name": name}}
+            item = gone if change.now is None else next(shown).wire()
+            text = json.dumps({"type": change.type, "resourceVersion": change.version, "object": item})
+            told[change.version, change.type] = Told(change.version, change.type, text)
+        self._encoded |= told
+        while len(self._encoded) > _ENCODED:
+            del self._encoded[next(iter(self._encoded))]
+        return told
 
 
 def _chosen(change: Change, wants: Wanted) -> Change | None:

@@ -7,8 +7,9 @@ does not answer, what was known is told, and said to be that.
 ``before`` keeps what recent changes replaced, so that the pages of one list can show one moment.
 """
 
+import gc
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count, islice
@@ -18,10 +19,11 @@ import anyio
 import anyio.lowlevel
 import structlog
 
+from api.live.shelf import Shelf
 from controller.ports.clock import Clock
 from controller.ports.hints import Hints
 from controller.ports.store import Gone, News, Store, StoreError
-from manifests.kinds import Object
+from manifests.kinds import KINDS, Object
 from manifests.neighbours import Neighbours
 
 log = structlog.get_logger("api")
@@ -50,6 +52,7 @@ class Mirror:
         self.known = 0
         self.lost = False
         self.neighbours = Neighbours()
+        self._shelves = {kind: Shelf() for kind in KINDS}
         self.published: list[Callable[[Sequence[Change]], None]] = []
         self._store, self._clock, self._hints = store, clock, hints
         self._before: deque[Change] = deque(maxlen=remembered)
@@ -93,15 +96,16 @@ class Mirror:
             return None
         return tuple(islice(self._before, len(self._before) - (self.known - since), None))
 
-    def at(self, version: int) -> Mapping[str, Object]:
-        """The objects as they were at that resourceVersion. Gone when that is too long ago."""
-        found, since = dict(self.objects), self.recent(version)
+    def at(self, kind: str, version: int) -> Shelf:
+        """The objects of a kind as they were at that resourceVersion. Gone when that is too long ago."""
+        since = self.recent(version)
         if since is None:
             raise Gone(f"the list as of resourceVersion {version} is no longer known: list again from the start")
+        found = self._shelves[kind].copy()
         for change in reversed(since):
-            found.pop(change.key, None)
-            if change.before is not None:
-                found[change.key] = change.before
+            theirs, _, name = change.key.partition("/")
+            if theirs == kind:
+                found.put(name, change.before)
         return found
 
     def _wake(self) -> None:
@@ -145,8 +149,13 @@ class Mirror:
         objects, known = await self._store.list()
         neighbours = await anyio.to_thread.run_sync(Neighbours, objects)
         self.objects, self.neighbours, self.known = {one.key: one for one in objects}, neighbours, known
+        shelved: dict[str, list[Object]] = {kind: [] for kind in KINDS}
+        for one in objects:
+            shelved[one.kind].append(one)
+        self._shelves = {kind: Shelf(several) for kind, several in shelved.items()}
         self._before.clear()
         self._loaded = True
+        gc.freeze()  # it stays: to search it for garbage again and again would stall the loop
         self._publish(())
 
     def _publish(self, changes: Sequence[Change]) -> None:
@@ -165,6 +174,7 @@ class Mirror:
             now = before  # it is gone by now, and its deletion is further down
         if now is not None:
             self.objects[entry.key] = now
+        self._shelves[entry.key.partition("/")[0]].put(entry.key.partition("/")[2], now)
         self.neighbours.note(entry.key, now)
         self.known = entry.resource_version
         yield Change(entry.resource_version, entry.key, entry.type, now, before)

@@ -15,7 +15,7 @@ STALE = {"Warning": '110 ggnet "the store does not answer: this is what was last
 class Reads:
     def __init__(self, mirror: Mirror, liveness: Liveness) -> None:
         self._mirror, self._liveness = mirror, liveness
-        self._encoded: dict[str, bytes] = {}
+        self._encoded: dict[str, tuple[Object, bytes]] = {}
         mirror.published.append(self._forget)
 
     async def one(self, item: Object) -> bytes:
@@ -30,12 +30,14 @@ class Reads:
         return [_encode(self._liveness.seen(item, gone)) for item in items]
 
     def _known(self, item: Object) -> bytes:
-        if self._mirror.objects.get(item.key) is not item:
-            return _encode(item)  # as it was when the first page of a list was read
-        found = self._encoded.get(item.key)
-        if found is None:
-            self._encoded[item.key] = found = _encode(item)
-        return found
+        key = item.key
+        found = self._encoded.get(key)
+        if found is not None and found[0] is item:
+            return found[1]
+        body = _encode(item)
+        if self._mirror.objects.get(key) is item:  # and not as it was when the first page of a list was read
+            self._encoded[key] = item, body
+        return body
 
     def _forget(self, changes: Sequence[Change]) -> None:
         if not changes:

@@ -14,11 +14,12 @@ from typing import Any
 
 import anyio
 import httpx
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
+from starlette.requests import HTTPConnection
 
 from api.app import create
 from api.auth.identity import identity
-from api.deps import Door, Principal, principal
+from api.deps import Door, Principal
 from api.edge.bounds import Bounds
 from api.roles import SCOPES, Role, Scope, capped
 from api.serve import LOOP, bind, serve
@@ -224,7 +225,7 @@ def ggnet(*words: str, stdin: str = "", **more: str) -> subprocess.CompletedProc
     )
 
 
-def _announced(request: Request) -> Principal:
+async def _announced(request: HTTPConnection) -> Principal:
     """Whoever the request says it is; the administrator if it says nothing."""
     name, role = request.headers.get("X-Test-Name", "admin"), Role(request.headers.get("X-Test-Role", "ADMIN"))
     told = request.headers.get("X-Test-Scopes")
@@ -266,7 +267,7 @@ def serving(
                 outbox = bootstrap.outbox(settings, store)
                 app = create(Door(store, clock, settings, token, LocalHints(), ours, outbox, counting), bounds or Bounds())
                 if announced:
-                    app.dependency_overrides[principal] = _announced
+                    app.state.identify = _announced
                 apps.append(app)
                 started.set()
                 await serve(app, sock)

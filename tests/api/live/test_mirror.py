@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from api.live.mirror import POLL
 from controller.ports.store import Gone, StoreError
-from manifests.kinds import Object
+from manifests.kinds import KINDS, Object
 from tests.api.live.stands import Stand, until
 
 pytestmark = pytest.mark.anyio
@@ -105,7 +105,9 @@ def test_it_knows_how_everything_stood_at_each_moment_that_it_saw(steps: list[tu
             await stand.mirror.fresh()
             seen[stand.mirror.known] = dict(stand.mirror.objects)
         for version, objects in seen.items():
-            assert stand.mirror.at(version) == objects
+            shelves = {kind: list(stand.mirror.at(kind, version)) for kind in KINDS}
+            assert {one.key: one for shelf in shelves.values() for one in shelf} == objects
+            assert all(shelf == sorted(shelf, key=lambda one: one.name) for shelf in shelves.values())
 
     anyio.run(run)
 
@@ -116,7 +118,7 @@ async def test_what_is_too_long_ago_is_gone() -> None:
     for number in range(1, 5):
         await stand.add(number)
         await stand.mirror.fresh()
-    assert names(dict(stand.mirror.at(2))) == ["pc1", "pc2"]
+    assert [one.name for one in stand.mirror.at("Machine", 2)] == ["pc1", "pc2"]
     for version in (1, 5):
         with pytest.raises(Gone):
-            stand.mirror.at(version)
+            stand.mirror.at("Machine", version)
