@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
+import anyio.lowlevel
 
 from api.live.feed import Feed
 from api.live.liveness import Liveness
 from api.live.mirror import Mirror
 from controller.adapters.clock import SystemClock
 from controller.adapters.hints import LocalHints
-from controller.ports.store import LogEntry, News, StoreError
+from controller.ports.store import Lease, LogEntry, News, StoreError
 from manifests.kinds import Object
 from tests.contracts.stores import API, NOW, machine
 from tests.fakes_store import MemoryStore
@@ -45,6 +46,11 @@ class Counted(MemoryStore):
     async def changes(self, since: int, limit: int = 500) -> Sequence[LogEntry]:
         self._count("changes")
         return await super().changes(since, limit)
+
+    async def lease(self, name: str) -> Lease | None:
+        self._count("lease")
+        await anyio.lowlevel.checkpoint()  # as a database does: others go on meanwhile
+        return await super().lease(name)
 
 
 @dataclass

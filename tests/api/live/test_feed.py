@@ -13,7 +13,7 @@ from api.live.feed import Ended, Slow, Told, Wanted
 from api.watch import wanted
 from controller.ports.store import Gone
 from manifests.kinds import Object
-from tests.api.live.stands import Stand
+from tests.api.live.stands import Stand, until
 
 pytestmark = pytest.mark.anyio
 
@@ -163,13 +163,28 @@ async def test_whoever_may_listen_no_more_is_told_and_let_go() -> None:
     async def still() -> bool:
         return allowed.pop(0)
 
-    lines = stand.feed.listen(await stand.feed.start(None), everything, 60, still)
     await stand.add(1)
-    await stand.mirror.fresh()
+    lines = stand.feed.listen(await stand.feed.start(0), everything, 0.02, still)
     assert [one.version for one in await anext(lines)] == [1]
-    await stand.add(2)
-    await stand.mirror.fresh()
-    assert [one.version for one in await anext(lines)] == [2]
-    with pytest.raises(Ended):
+    assert stand.feed.listeners == 1
+    with anyio.fail_after(5), pytest.raises(Ended):
         await anext(lines)
+    assert allowed == []
     assert stand.feed.listeners == 0
+
+
+async def test_what_changes_is_encoded_once_for_all_who_listen() -> None:
+    stand = Stand()
+    await stand.mirror.fresh()
+
+    async def hear() -> None:
+        assert said(await take(stand.feed.listen(0, everything, 60, always), 1)) == [(1, "ADDED", "pc1")]
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(hear)
+        await until(lambda: stand.feed.listeners == 20, 5)
+        stand.store.asked.clear()
+        await stand.add(1)
+        await stand.mirror.fresh()
+    assert stand.store.asked.count("lease") == 1
