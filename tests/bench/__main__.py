@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.bench import front
 from tests.bench.changing import change_rows
 from tests.bench.daemon import daemon_rows
 from tests.bench.parsing import parse_rows
@@ -31,6 +32,7 @@ def main() -> int:
     show(rows)
     if asked.json:
         save(rows, asked.json)
+    front.show(quick=asked.quick)
     _lab(asked.quick)
     return 0
 
