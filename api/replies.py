@@ -33,9 +33,11 @@ async def maybe(door: Door, key: str) -> Object | None:
 
 
 async def answer(door: Door, item: Object, status: int = 200) -> Response:
-    unseen = bool(await door.liveness.gone([item]))  # it is shown otherwise than it will be afterwards
-    headers = {**_etag(item, unseen=unseen), **(STALE if door.mirror.lost else {})}
-    return reads.answer(await door.reads.one(item), status, headers)
+    gone = await door.liveness.gone([item])
+    headers = _etag(item, unseen=bool(gone))  # it is shown otherwise than it will be afterwards
+    if door.mirror.lost:
+        headers |= STALE
+    return reads.answer(door.reads.one(item, gone), status, headers)
 
 
 async def put(door: Door, who: Principal, wish: writes.Wish, attempt: Attempt, compose: Compose) -> Response:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from api.live.liveness import Liveness
 from api.live.mirror import Change, Mirror
+from controller.ports.store import Lease
 from manifests.kinds import Object
 
 STALE = {"Warning": '110 ggnet "the store does not answer: this is what was last known"'}
@@ -18,16 +19,13 @@ class Reads:
         self._encoded: dict[str, tuple[Object, bytes]] = {}
         mirror.published.append(self._forget)
 
-    async def one(self, item: Object) -> bytes:
-        """The object with its status, Unknown where no controller is alive."""
-        (body,) = await self.many([item])
-        return body
+    def one(self, item: Object, gone: Mapping[str, Lease | None]) -> bytes:
+        """The object with its status, Unknown where its controller is ``gone``."""
+        return _encode(self._liveness.seen(item, gone)) if gone else self._known(item)
 
     async def many(self, items: Sequence[Object]) -> list[bytes]:
         gone = await self._liveness.gone(items)
-        if not gone:
-            return [self._known(item) for item in items]
-        return [_encode(self._liveness.seen(item, gone)) for item in items]
+        return [self.one(item, gone) for item in items]
 
     def _known(self, item: Object) -> bytes:
         key = item.key
