@@ -15,7 +15,8 @@ from controller.adapters.store_objects import Objects
 from controller.adapters.store_rows import ROWS, kept
 from controller.adapters.store_rows import Row as Stored
 from controller.adapters.store_trail import USER, digest, instant, locked, mark, set_mark, user
-from controller.adapters.tables import CHECKPOINT, HEAD, RESOURCE_VERSION, actors, audit, objects
+from controller.adapters.tables import CHECKPOINT, HEAD, RESOURCE_VERSION, actors, audit, objects, webhooks
+from controller.adapters.tables_bindings import bindings
 from controller.adapters.tables_resources import requests, tombstones
 from controller.core.chain import Check, Finding, Link, Mark, Said
 from controller.ports.audit import Actor, Asked, Audited, Entry, Verified
@@ -107,6 +108,9 @@ class Audits(Objects):
             await self._write(conn, version, [], [_disowned(row, name) for row in rows], [])
             for field in ("managed_by", "overridden_by", "who"):
                 await conn.execute(update(tombstones).where(tombstones.c[field] == name).values({field: _NOBODY}))
+            for table in (bindings, webhooks):
+                made = table.c.created_by == name.removeprefix(USER)
+                await conn.execute(update(table).where(made).values(created_by=_NOBODY.removeprefix(USER)))
             await conn.execute(delete(requests).where(requests.c.principal.in_((name, name.removeprefix(USER)))))
             await locked(conn)
             ids = (await conn.execute(select(actors.c.id).where(actors.c.name == name))).scalars().all()

@@ -84,10 +84,9 @@ class Intake:
         written = (*applied.created, *applied.changed, *applied.deleted)
         self.waiting |= dict.fromkeys(written, applied.resource_version - len(written))
         why = f"put back as the source {self.source.name} says it"
-        ended = {key: who for key, who in overridden.items() if key in written}
-        if ended:
-            said = {key: f"{who} had changed it by force; {why}" for key, who in ended.items()}
-            await self.store.tell([Event(key, "Normal", "OverrideEnded", text, now, now) for key, text in said.items()])
+        if ended := overridden.keys() & set(written):
+            text = f"it had been changed by force (who did is in the audit log); {why}"  # where a name can be forgotten
+            await self.store.tell([Event(key, "Normal", "OverrideEnded", text, now, now) for key in ended])
         self._left = frozenset(await self.store.overridden(self.manager)) if overridden else frozenset()
         return True
 

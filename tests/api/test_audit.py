@@ -355,6 +355,21 @@ def test_all_that_is_kept_about_a_person_is_handed_out_and_then_forgotten(door: 
         assert http.get("/api/v1/users/never/export").status_code == 404
 
 
+def test_who_made_a_webhook_or_a_binding_is_forgotten_too(door: Served) -> None:
+    user(door, "abe", "ADMIN")
+    user(door, "ben", "VIEWER")
+    abe = login(door, "abe")
+    hook = {"url": "https://9.9.9.9/x", "events": ["phase-changed"]}
+    bound = {"user": "ben", "verbs": ["start"], "labelSelector": "room=main"}
+    for path, wanted in (("/webhooks", hook), ("/bindings", bound)):
+        made = abe.ask("POST", path, json=wanted)
+        assert (made.status_code, made.json()["createdBy"]) == (201, "abe"), made.text
+    assert door.ggnet("user", "delete", "abe", "--erase").returncode == 0
+    with door.http as http:
+        for path in ("webhooks", "bindings"):
+            assert [one["createdBy"] for one in http.get(f"/api/v1/{path}").json()["items"]] == ["erased"]
+
+
 def test_what_is_done_to_a_webhook_is_a_row_without_its_secret(door: Served) -> None:
     with door.http as http:
         made = http.post("/api/v1/webhooks", json={"url": "https://9.9.9.9/x", "events": ["phase-changed"]})
