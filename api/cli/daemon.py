@@ -6,7 +6,7 @@ These alone meet the composition root; the other verbs are clients.
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -15,6 +15,7 @@ from api.cli import client, output
 from api.cli.failure import CHANGES, ERROR, Failure
 
 if TYPE_CHECKING:
+    from api.deps import Door
     from controller.bootstrap import Persistence
     from controller.ports.clock import Clock
     from controller.ports.hints import Hints
@@ -198,8 +199,22 @@ async def _serve(
     ):
         ours = identity(store, revocations, clock, settings)
         tasks.start_soon(bootstrap.deliver, settings, store, outbox, selectors.parse)
-        await serve(create(Door(store, clock, settings, token, hints, ours, outbox, rates), traces=traces), sock)
+        door = Door(store, clock, settings, token, hints, ours, outbox, rates)
+        tasks.start_soon(_keep, door)
+        await serve(create(door, traces=traces), sock)
         tasks.cancel_scope.cancel()
+
+
+async def _keep(door: "Door") -> None:
+    """What was read stays: to search it for garbage again and again would stall the loop."""
+    import gc
+
+    from controller.ports.store import StoreError
+
+    with suppress(StoreError):
+        await door.mirror.fresh()
+    gc.collect()
+    gc.freeze()
 
 
 def _run(work: Callable[[], Awaitable[None]]) -> None:

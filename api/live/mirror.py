@@ -7,7 +7,6 @@ does not answer, what was known is told, and said to be that.
 ``before`` keeps what recent changes replaced, so that the pages of one list can show one moment.
 """
 
-import gc
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -155,7 +154,6 @@ class Mirror:
         self._shelves = {kind: Shelf(several) for kind, several in shelved.items()}
         self._before.clear()
         self._loaded = True
-        gc.freeze()  # it stays: to search it for garbage again and again would stall the loop
         self._publish(())
 
     def _publish(self, changes: Sequence[Change]) -> None:
