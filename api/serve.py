@@ -14,9 +14,6 @@ _SHUTDOWN_SECONDS = 3
 _KEEP_ALIVE_SECONDS = 75  # longer than proxies keep theirs (nginx: 60), or they send into a connection that we close
 _WS_MESSAGE = 1 << 16  # what a watcher has to say fits many times
 
-# uvloop answers twice as many requests a core as the loop in Python.
-LOOP = {"use_uvloop": True}
-
 
 class ListenError(Exception):
     """The address cannot be listened on; the message says what to do."""

@@ -221,7 +221,7 @@ def _run(work: Callable[[], Awaitable[None]]) -> None:
     """Until it ends, or SIGINT or SIGTERM asks for a graceful end. Failure."""
     import anyio
 
-    from api.serve import LOOP
+    from api.loop import LOOP
 
     async def until_told() -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

@@ -21,8 +21,9 @@ from api.app import create
 from api.auth.identity import identity
 from api.deps import Door, Principal
 from api.edge.bounds import Bounds
+from api.loop import LOOP
 from api.roles import SCOPES, Role, Scope, capped
-from api.serve import LOOP, bind, serve
+from api.serve import bind, serve
 from api.token import ensure
 from controller import bootstrap
 from controller.adapters import migrate

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -164,6 +165,22 @@ def test_the_api_sends_webhooks_and_a_test_says_what_the_receiver_answered(tmp_p
 def test_migrate_says_whether_it_is_needed_and_does_it(tmp_path: Path) -> None:
     here = {"GGNET_STATE_DIR": str(tmp_path)}
     assert [ggnet("migrate", *more, **here).returncode for more in (["--check"], [], ["--check"], [])] == [2, 0, 0, 0]
+
+
+def test_a_controller_alone_loads_nothing_of_the_rest_door(tmp_path: Path) -> None:
+    """It has the privileges; and its start is what PCs wait for after a crash."""
+    told = [sys.executable, "-X", "importtime", *command("controller", "--simulate")[1:]]
+    with subprocess.Popen(told, stderr=subprocess.PIPE, text=True, env=environment(GGNET_STATE_DIR=str(tmp_path))) as one:
+        assert one.stderr is not None
+        lines = []
+        for line in one.stderr:
+            lines.append(line)
+            if '"event":"pass"' in line:
+                break
+        one.terminate()
+        one.stderr.read()
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines if line.startswith("import time:")}
+    assert loaded & {"fastapi", "starlette", "uvicorn", "sqlalchemy"} == {"sqlalchemy"}
 
 
 def test_what_is_wrong_with_the_environment_is_said_by_name(tmp_path: Path) -> None:

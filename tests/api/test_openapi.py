@@ -28,7 +28,7 @@ from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 
 from api import problems
-from api.serve import LOOP
+from api.loop import LOOP
 from controller.adapters.clock import SystemClock
 from controller.core.snapshot import dumps
 from controller.core.world import Observed

@@ -22,6 +22,9 @@ LOADED = (
     "controller.bootstrap",
     "aiosqlite",
     "anyio._backends._asyncio",
+    "uvloop",
+    "api.loop",
+    "api.version",
 )
 
 
@@ -90,7 +93,7 @@ def main() -> None:
         time.sleep(moment)
         if not kill(child):
             ended.append(life)
-    print(json.dumps({"ended_by_themselves": ended, "longest": longest, "passes": LOG.read_text().count("] pass ")}))
+    print(json.dumps({"ended_by_themselves": ended, "longest": longest, "passes": LOG.read_text().count('"event":"pass"')}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,3 @@
+"""The event loop of the daemons: uvloop answers twice as many requests a core as the one in Python."""
+
+LOOP = {"use_uvloop": True}
