@@ -1,11 +1,14 @@
 """A REST door on a real socket over a real store, and the real command against it."""
 
+import atexit
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -168,7 +171,13 @@ class Served:
 
     def bound_elsewhere(self, binding: Binding) -> None:
         """Another process on the same database binds somebody."""
-        self._on_store(lambda store: store.bind(binding))
+
+        async def bind() -> None:
+            store = await SqlStore.open(self.settings.database)
+            await store.bind(binding)
+            await store.close()
+
+        anyio.run(bind)
 
     def now(self) -> datetime:
         return SystemClock().now()
@@ -181,15 +190,8 @@ class Served:
 
         self._on_store(act)
 
-    def _on_store(self, act: Any) -> None:
-        async def run() -> None:
-            store = await SqlStore.open(self.settings.database)
-            try:
-                await act(store)
-            finally:
-                await store.close()
-
-        anyio.run(run)
+    def _on_store(self, act: Callable[[SqlStore], Coroutine[Any, Any, Any]]) -> None:
+        anyio.from_thread.run(act, self.app[0].state.door.store, token=self.app[0].state.loop)
 
     def ggnet(self, *words: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
         """The command in a process of its own, with nothing of this one's environment but the path."""
@@ -235,6 +237,22 @@ async def _announced(request: HTTPConnection) -> Principal:
     return Principal(name, capped(role, scopes), "127.0.0.1", request.scope["request_id"], "uid", scopes, key, "jti", family)
 
 
+_NEW = Path(tempfile.mkdtemp(prefix="ggnet-new-"))
+"""Where a new SQLite database with its schema lies: to copy it takes no time."""
+atexit.register(shutil.rmtree, _NEW)
+
+
+async def _schema(settings: Settings) -> None:
+    file = settings.state_dir / "ggnet.db"
+    if settings.database_url is not None or file.exists():
+        await migrate.upgrade(settings.database)
+        return
+    template = _NEW / "ggnet.db"
+    if not template.exists():
+        await migrate.upgrade(f"sqlite:///{template}")
+    shutil.copy(template, file)
+
+
 @contextmanager
 def serving(
     folder: Path,
@@ -258,7 +276,7 @@ def serving(
     apps: list[FastAPI] = []
 
     async def run() -> None:
-        await migrate.upgrade(settings.database)
+        await _schema(settings)
         store, counting = await SqlStore.open(settings.database), rates() if rates else None
         try:
             with anyio.CancelScope() as scope:
@@ -269,6 +287,7 @@ def serving(
                 app = create(Door(store, clock, settings, token, LocalHints(), ours, outbox, counting), bounds or Bounds())
                 if announced:
                     app.state.identify = _announced
+                app.state.loop = anyio.lowlevel.current_token()
                 apps.append(app)
                 started.set()
                 await serve(app, sock)

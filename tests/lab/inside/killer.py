@@ -18,7 +18,7 @@ from pathlib import Path
 
 LOG = Path("/lab/disk/killed.log")
 LOADED = (
-    "api.cli.main",
+    "api.cli.daemon",
     "controller.bootstrap",
     "aiosqlite",
     "anyio._backends._asyncio",
@@ -30,14 +30,13 @@ LOADED = (
 
 def live() -> None:
     """One controller; returns only if it ends by itself."""
-    from api.cli.main import main
+    from api.cli.daemon import controller
 
     log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.setsid()
-    sys.argv = ["ggnet", "controller"]
-    main()
+    controller()
 
 
 def begin() -> int:
