@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import anyio
 from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
 
@@ -106,7 +107,7 @@ def create(door: Door, bounds: Bounds = _BOUNDS, traces: Traces | None = None) -
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,
     )
-    app.state.door, app.state.identify = door, identify
+    app.state.door, app.state.identify, app.state.completing = door, identify, anyio.Lock()
     Manual(app, installed())
     app.include_router(health.router)
     for router in ROUTERS:

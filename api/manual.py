@@ -19,6 +19,7 @@ from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html, get_swagge
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from api.complete import complete
 from api.edge import fresh
 from controller.ports.store import NotFound
 
@@ -50,6 +51,7 @@ class Manual:
         """Made once, while all who ask for it wait; others are answered meanwhile."""
         async with self._making:
             if self._document is None:
+                await complete(self._app)
                 self._document = await to_thread.run_sync(self._made)
         return _fresh(request, self._document, "application/json", "private, no-cache")
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import anyio
-import anyio.lowlevel
 import uvicorn
 from fastapi import FastAPI
 
+from api.complete import complete
 from api.protocol import Protocol
 
 _SHUTDOWN_SECONDS = 3
@@ -46,14 +46,6 @@ def bind(listen: str) -> socket.socket:
     return sock
 
 
-async def _complete(app: FastAPI) -> None:
-    """The framework completes all its routes when it first looks for one, which takes a fifth of a second: here a few at
-    a time, so that nobody waits for it. (In a thread it may fail: CPython 3.11 counts the depth of ``ast`` for all.)"""
-    for route in app.routes:
-        route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
-        await anyio.lowlevel.checkpoint()
-
-
 async def serve(app: FastAPI, sock: socket.socket) -> None:
     """Until cancelled; answers under way are given a moment to end."""
     config = uvicorn.Config(
@@ -78,7 +70,7 @@ async def serve(app: FastAPI, sock: socket.socket) -> None:
             group.cancel_scope.cancel()
 
         group.start_soon(run)
-        group.start_soon(_complete, app)
+        group.start_soon(complete, app)
         group.start_soon(app.state.door.mirror.follow)
         group.start_soon(app.state.door.bound.follow)
         try:

@@ -22,6 +22,7 @@ from starlette.requests import HTTPConnection
 
 from api.app import create
 from api.auth.identity import identity
+from api.complete import complete
 from api.deps import Door, Principal
 from api.edge.bounds import Bounds
 from api.loop import LOOP
@@ -289,6 +290,7 @@ def serving(
                     app.state.identify = _announced
                 app.state.loop = anyio.lowlevel.current_token()
                 apps.append(app)
+                await complete(app)  # while nobody else sets warnings aside, as pytest does for each test
                 started.set()
                 await serve(app, sock)
         finally:
