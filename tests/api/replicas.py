@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -12,6 +12,9 @@ from typing import Any
 import httpx
 
 from tests.api.test_daemons import free_port, running
+
+WRITERS, WATCHERS, CHANGES, BATCH = 8, 20, 10_000, 10
+_PACE = 0.2  # seconds: 400 changes a second; a flood would measure how long the queue before the database is
 
 
 @dataclass
@@ -94,3 +97,41 @@ class Watcher:
                 self.at[self.last] = now
             elif line.startswith(b"data: "):
                 self.digest.update(line)
+
+
+def machine(writer: int, number: int, turn: int) -> dict[str, object]:
+    mac = f"52:54:{writer:02x}:00:{number >> 8:02x}:{number & 255:02x}"
+    metadata = {"name": f"pc{writer}-{number}", "labels": {"turn": str(turn)}}
+    return {"apiVersion": "ggnet/v1", "kind": "Machine", "metadata": metadata, "spec": {"macs": [mac]}}
+
+
+async def write(ours: Replicas, writer: int, acknowledged: dict[int, float]) -> None:
+    """So many changes, some at a time; when the last of each lot was acknowledged is noted."""
+    async with ours.client(writer) as http:
+        for turn in range(CHANGES // WRITERS // BATCH):
+            documents = [machine(writer, number, turn) for number in range(BATCH)]
+            began = time.monotonic()
+            answer = await http.post("/api/v1/apply", json=documents)
+            assert answer.status_code == 200, answer.text
+            applied = answer.json()
+            assert len(applied["created"]) + len(applied["changed"]) == BATCH
+            acknowledged[applied["resourceVersion"]] = time.monotonic()
+            await asyncio.sleep(max(0.0, began + _PACE - time.monotonic()))
+
+
+async def everybody(ours: Replicas) -> tuple[list[Watcher], dict[int, float]]:
+    """The watchers, and when which resourceVersion was acknowledged: the last of each lot."""
+    acknowledged: dict[int, float] = {}
+    watchers = [Watcher(ours.urls[at % 2], ours.token, 0) for at in range(WATCHERS)]
+    async with asyncio.TaskGroup() as tasks:
+        for one in watchers:
+            tasks.create_task(one.watch(CHANGES))
+        await asyncio.sleep(0.5)
+        for writer in range(WRITERS):
+            tasks.create_task(write(ours, writer, acknowledged))
+    return watchers, acknowledged
+
+
+def delays(watchers: Sequence[Watcher], acknowledged: Mapping[int, float]) -> list[float]:
+    """Seconds from when a change was acknowledged to when each of the watchers had heard of it, shortest first."""
+    return sorted(one.at[number] - at for one in watchers for number, at in acknowledged.items())

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.doors import MACHINES, PASSWORD, Doors, doors, machine
-from tests.bench.live import heard
+from tests.bench.live import between_replicas, heard
 from tests.bench.load import Pressed, Wire, press, request, shared
 
 _SECONDS = 3.0
@@ -152,6 +152,7 @@ def show(*, quick: bool) -> None:
         _add(asking, open_meanwhile(door).cells())
         for watchers in (100,) if quick else (100, 1_000):
             _add(live, heard(door, watchers).cells())
+        _add(live, between_replicas())
         for clients in sizes:  # last: what a thousand have asked for goes on being hashed when nobody waits any more
             _add(asking, figure(door, login(), clients).cells())
     for table in (asking, live):

@@ -7,23 +7,29 @@ import asyncio
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+import anyio
 import httpx
 import uvloop
 
+from controller.adapters import migrate
+from tests.api.replicas import CHANGES, WATCHERS, delays, everybody, replicas
 from tests.bench.doors import Doors, machine
 from tests.bench.load import request
 from tests.bench.rows import percentile
-from tests.servers import free_port
+from tests.servers import free_port, postgres, redis
 
 _EVENTS = 60
 _EVERY = 0.05
 _GOALS = {100: 0.005, 1_000: 0.05}
+_BETWEEN = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,18 @@ def heard(door: Doors, watchers: int) -> Heard:
     stall = door.stalled(began, time.monotonic())
     with _broadcaster() as port:
         return Heard(watchers, ours, uvloop.run(_floor(port, watchers)), stall)
+
+
+def between_replicas() -> tuple[str, ...]:
+    """Two processes on one PostgreSQL, eight who write, twenty who watch: what the others' writes take to be heard of."""
+    with postgres() as database, redis() as hints, tempfile.TemporaryDirectory(prefix="ggnet-bench-") as folder:
+        url = anyio.run(database.create, "bench")
+        anyio.run(migrate.upgrade, url)
+        with replicas(Path(folder), 2, GGNET_DATABASE_URL=url, GGNET_REDIS_URL=hints.url) as ours:
+            told = delays(*anyio.run(everybody, ours))
+    times = (f"{1000 * percentile(told, share):.1f}" for share in (0.5, 0.95, 0.99))
+    met = "[green]met[/green]" if percentile(told, 0.95) <= _BETWEEN else "[red]MISSED[/red]"
+    return (f"{WATCHERS} of 2 processes, {CHANGES:,} changes", *times, "", "", f"p95 <= {1000 * _BETWEEN:.0f} ms", met)
 
 
 async def _ours(door: Doors, count: int) -> list[float]:
