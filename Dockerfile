@@ -27,7 +27,7 @@ RUN /opt/ggnet/bin/ggnet --version
 FROM ${PYTHON_IMAGE} AS base
 # A number of its own, so that files of secrets can be given to the group on any host.
 RUN groupadd --gid 10001 ggnet && useradd --uid 10001 --gid ggnet --no-create-home --home-dir /var/lib/ggnet --shell /usr/sbin/nologin ggnet
-RUN install -d -o ggnet -g ggnet -m 2770 /var/lib/ggnet
+RUN install -d -o ggnet -g ggnet -m 2770 /var/lib/ggnet /var/lib/ggnet/pool /var/lib/ggnet/pool/uploads
 COPY --from=build /opt/ggnet /opt/ggnet
 ENV PATH=/opt/ggnet/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONUNBUFFERED=1 \

@@ -22,7 +22,7 @@ demo: setup  ## commit manifests, boot a PC with no disk from them, end clean
 	@$(PY) -m tests.lab demo
 
 test: setup  ## all tests; ARGS="-k name" picks some
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup  ## style, types, and the direction of imports
 	.venv/bin/ruff check .

@@ -41,6 +41,8 @@ _SITE: dict[Address, Verb] = {
     ("POST", "/bulk/stop"): Verb.STOP,
     ("POST", "/sessions/{name}/start"): Verb.START,
     ("POST", "/sessions/{name}/stop"): Verb.STOP,
+    ("POST", "/sessions/{name}/commit"): Verb.WRITE,
+    ("DELETE", "/sessions/{name}/commit"): Verb.STOP,
     ("POST", "/auth/login"): Verb.ANYONE,
     ("POST", "/auth/refresh"): Verb.ANYONE,
     ("POST", "/auth/register"): Verb.ANYONE,
@@ -51,6 +53,13 @@ _SITE: dict[Address, Verb] = {
     ("POST", "/tokens"): Verb.SELF,
     ("DELETE", "/tokens/{id}"): Verb.SELF,
     ("POST", "/tokens/{id}/rotate"): Verb.SELF,
+    ("OPTIONS", "/uploads"): Verb.SELF,
+    ("GET", "/uploads"): Verb.UPLOAD,
+    ("POST", "/uploads"): Verb.UPLOAD,
+    ("GET", "/uploads/{id}"): Verb.UPLOAD,
+    ("PATCH", "/uploads/{id}"): Verb.UPLOAD,
+    ("POST", "/uploads/{id}"): Verb.UPLOAD,
+    ("DELETE", "/uploads/{id}"): Verb.UPLOAD,
     ("GET", "/users"): Verb.ADMINISTER,
     ("POST", "/users"): Verb.ADMINISTER,
     ("GET", "/users/{name}"): Verb.ADMINISTER,
@@ -116,3 +125,9 @@ async def check(door: Door, who: Principal, at: Address) -> None:
     await door.bound.fresh()
     if not permission.reach(door, who).anywhere(verb):
         raise permission.refusal(who, verb)
+
+
+def allows(door: Door, who: Principal, at: Address) -> bool:
+    """What ``check`` would find by the bindings that were last read."""
+    verb = TABLE.get(at)
+    return verb is not None and (verb is Verb.ANYONE or permission.reach(door, who).anywhere(verb))

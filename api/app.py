@@ -1,10 +1,12 @@
 """The REST door as one application: routes behind the token, problems as RFC 9457, the edge around it all."""
 
+from functools import cache, partial
 from typing import Any
 
 import anyio
 from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.routing import BaseRoute
 
 from api import (
     access,
@@ -28,13 +30,18 @@ from api import (
 from api.answers import refusals
 from api.auth import routes as auth
 from api.auth import tokens, users
-from api.deps import OPEN, Door, identify
+from api.deps import OPEN, Door, identify, whose
+from api.edge.book import Book
 from api.edge.bounds import Bounds
+from api.edge.meter import Meter
 from api.edge.ring import Edge
 from api.edge.traced import Traced
 from api.express import Express
+from api.lane import Lane
 from api.manual import Manual, installed
 from api.metrics import PREFIX
+from api.turnstile import Turnstile
+from api.uploads import routes as uploads
 from api.version import version
 from controller.ports.traces import Traces
 from manifests.kinds import PLURALS
@@ -87,13 +94,14 @@ ROUTERS = (
     users.router,
     tokens.router,
     bindings.router,
+    uploads.router,
     *map(objects.router, PLURALS),
 )
 """Below ``PREFIX``."""
 
 
-def create(door: Door, bounds: Bounds = _BOUNDS, traces: Traces | None = None) -> FastAPI:
-    app = _App(
+def _bare() -> FastAPI:
+    return _App(
         title="GGnet",
         version=version(),
         summary="Declarative reconciler for diskless boot",
@@ -107,14 +115,34 @@ def create(door: Door, bounds: Bounds = _BOUNDS, traces: Traces | None = None) -
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,
     )
-    app.state.door, app.state.identify, app.state.completing = door, identify, anyio.Lock()
-    Manual(app, installed())
+
+
+@cache
+def _routes() -> tuple[BaseRoute, ...]:
+    """The same for every application of this process: what the framework works out for a route takes it a millisecond."""
+    app = _bare()
     app.include_router(health.router)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
+    return tuple(app.routes)
+
+
+def create(door: Door, bounds: Bounds = _BOUNDS, traces: Traces | None = None) -> FastAPI:
+    app = _bare()
+    app.state.door, app.state.identify, app.state.completing = door, identify, anyio.Lock()
+    Manual(app, installed())
+    app.router.routes.extend(_routes())
     problems.install(app)
     app.add_middleware(Express, door=door)
     if traces is not None:
         app.add_middleware(Traced, traces=traces)
-    app.add_middleware(Edge, door=door, bounds=bounds)
+    meter, book = _meter(door), Book(door.metrics)
+    app.add_middleware(Edge, door=door, bounds=bounds, meter=meter, book=book)
+    app.state.turnstile, app.state.lane = Turnstile(), Lane(app.state, door, meter, book, traced=traces is not None)
     return app
+
+
+def _meter(door: Door) -> Meter | None:
+    if door.rates is None:
+        return None
+    return Meter(door.rates, door.settings, door.clock, door.token, partial(whose, door))

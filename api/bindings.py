@@ -12,8 +12,9 @@ from api.answers import refusals
 from api.auth import names
 from api.deps import Asking, DoorOf
 from api.problems import Guarded, Malformed
-from api.recording import record
+from api.recording import entry
 from api.verbs import BINDABLE
+from controller.ports.audit import Entry
 from controller.ports.permission import Binding, Widens
 from manifests.meta import Strict
 
@@ -105,8 +106,7 @@ async def list_all(
 async def create(wanted: Wanted, door: DoorOf, who: Asking) -> Shown:
     verbs = tuple(word for word in _WORDS if word in wanted.verbs)
     made = Binding(str(uuid.uuid4()), wanted.user, verbs, wanted.label_selector, wanted.narrows, door.clock.now(), who.name)
-    await door.bound.bind(made)
-    await record(door, who.actor, "binding-create", subject=made.user, after=_told(made))
+    await door.bound.bind(made, entry(door, who.actor, "binding-create", made.user, after=_told(made)))
     return Shown.of(made)
 
 
@@ -118,11 +118,14 @@ async def delete(
     force: Annotated[bool, Query(description="also when it is the last that narrows its user")] = False,
 ) -> Shown:
     """The binding that was. Whoever loses the last binding that narrows sees again all that the role shows."""
+
+    def told(gone: Binding) -> Entry:
+        return entry(door, who.actor, "binding-delete", gone.user, before=_told(gone))
+
     try:
-        gone = await door.bound.unbind(binding_id, widen=force)
+        gone = await door.bound.unbind(binding_id, told, widen=force)
     except Widens as error:
         raise Guarded(f"{error} Take the account away instead, or force the removal.") from None
-    await record(door, who.actor, "binding-delete", subject=gone.user, before=_told(gone))
     return Shown.of(gone)
 
 

@@ -40,9 +40,12 @@ async def manifest(request: Request, kind: str, name: str | None) -> tuple[Objec
 
 
 def patched(item: Object, patch: Any) -> tuple[Object, int | None]:
-    """The object with the patch (RFC 7396) merged into it. Invalid."""
-    merged = merge(item.wire(), patch)
-    return only(load({_JSON: json.dumps(merged).encode()}), item.kind, item.name)
+    """The object with the patch (RFC 7396) merged into it. Invalid, Malformed."""
+    try:
+        merged = json.dumps(merge(item.wire(), patch))
+    except RecursionError:
+        raise Malformed("The JSON is nested too deeply.") from None
+    return only(load({_JSON: merged.encode()}), item.kind, item.name)
 
 
 def only(loaded: Loaded, kind: str, name: str | None) -> tuple[Object, int | None]:

@@ -13,6 +13,7 @@ from api import selectors
 from api.problems import Malformed
 from api.selectors import Matches
 from api.verbs import BINDABLE, Verb, implied
+from controller.ports.audit import Entry, Told
 from controller.ports.clock import Clock
 from controller.ports.permission import Binding, Bindings
 from controller.ports.store import StoreError
@@ -30,9 +31,10 @@ class Grant:
 
 
 class Bound:
-    def __init__(self, store: Bindings, clock: Clock) -> None:
+    def __init__(self, store: Bindings, clock: Clock, poll_seconds: float = KEPT_SECONDS) -> None:
         self._store = store
         self._clock = clock
+        self._poll_seconds = poll_seconds
         self._grants: Mapping[str, tuple[Grant, ...]] = {}
         self._asked: float | None = None
         self._reading = anyio.Lock()
@@ -60,7 +62,7 @@ class Bound:
         while True:
             with suppress(StoreError):
                 await self.fresh()
-            await self._clock.sleep(KEPT_SECONDS)
+            await self._clock.sleep(max(KEPT_SECONDS, self._poll_seconds))
 
     def _recent(self) -> bool:
         return self._asked is not None and self._clock.monotonic() - self._asked < KEPT_SECONDS
@@ -68,14 +70,14 @@ class Bound:
     async def all(self) -> Sequence[Binding]:
         return await self._store.bindings()
 
-    async def bind(self, binding: Binding) -> None:
+    async def bind(self, binding: Binding, told: Entry) -> None:
         """NotFound, TooMany."""
-        await self._store.bind(binding)
+        await self._store.bind(binding, told)
         await self.look()
 
-    async def unbind(self, binding_id: str, *, widen: bool = False) -> Binding:
+    async def unbind(self, binding_id: str, told: Told[Binding], *, widen: bool = False) -> Binding:
         """NotFound, Widens."""
-        gone = await self._store.unbind(binding_id, widen=widen)
+        gone = await self._store.unbind(binding_id, told, widen=widen)
         await self.look()
         return gone
 

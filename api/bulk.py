@@ -35,6 +35,7 @@ class StartMany(Chosen, Start):
 
 def _takes(model: type[Chosen]) -> dict[str, Any]:
     schema = model.model_json_schema(by_alias=True, mode="validation", ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
     schema["properties"].pop("machine", None)
     schema["oneOf"] = [{"required": ["machines"]}, {"required": ["labelSelector"]}]
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

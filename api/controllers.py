@@ -1,11 +1,13 @@
-"""What the controllers have counted, as metrics: read from the store, where each writes a row every ten seconds.
+"""What the store knows, as metrics: how much waits for webhooks, and what the controllers have counted.
 
-A row of another version may lack a part: then that metric is left out, and the rest is shown.
+Each controller writes a row every ten seconds. One of another version may lack a part: then that metric is left out, and
+the rest is shown.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from prometheus_client.metrics_core import (
@@ -17,6 +19,7 @@ from prometheus_client.metrics_core import (
 
 from api.deps import Door
 from controller.core.names import controller_lease
+from controller.core.notices import Undelivered
 from controller.core.snapshot import METRICS
 
 _SERVER = ["server"]
@@ -30,7 +33,7 @@ async def told(door: Door) -> Iterator[Metric]:
     counts = {key.removeprefix(METRICS): json.loads(row) for key, row in rows.items()}
     leases = {server: await door.store.lease(controller_lease(server)) for server in sorted({*counts, door.settings.server})}
     up = {server: float(lease is not None and lease.expires > now) for server, lease in leases.items()}
-    return _metrics(up, counts, now)
+    return chain(_metrics(up, counts, now), [_webhooks(await door.outbox.notices.undelivered())])
 
 
 def _metrics(up: Mapping[str, float], counts: Mapping[str, Mapping[str, Any]], now: datetime) -> Iterator[Metric]:
@@ -60,6 +63,13 @@ def _metrics(up: Mapping[str, float], counts: Mapping[str, Mapping[str, Any]], n
         for login in ("none", "active", "unknown"):
             targets.add_metric([server, login], value.get(login, 0))
     yield targets
+
+
+def _webhooks(undelivered: Mapping[Undelivered, int]) -> Metric:
+    family = GaugeMetricFamily("ggnet_webhook_deliveries", "Deliveries to webhooks that have not arrived", labels=["state"])
+    for state, count in undelivered.items():
+        family.add_metric([state], count)
+    return family
 
 
 def _passes(counts: Mapping[str, Mapping[str, Any]]) -> Metric:

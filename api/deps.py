@@ -29,11 +29,13 @@ from controller.ports.hints import Hints
 from controller.ports.notices import Outbox
 from controller.ports.rates import Rates
 from controller.ports.store import StoreError
+from controller.ports.uploads import Uploads
 from controller.settings import Settings
 
 _LOGIN = "/api/v1/auth/login"
 OPEN = frozenset({"/healthz", "/readyz", _LOGIN, "/api/v1/auth/refresh", "/api/v1/auth/register"})
 _SUBPROTOCOL = "bearer."
+_LOCALLY = Bearer(LOCAL, "", Role.ADMIN)
 
 
 class _Bearer(HTTPBearer):
@@ -77,9 +79,10 @@ class Door:
     hints: Hints
     identity: Identity
     outbox: Outbox
+    uploads: Uploads
     rates: Rates | None = None
     metrics: Metrics = field(default_factory=Metrics)
-    flood: Flood[tuple[str, Outcome, str, str, str | None]] = field(default_factory=Flood)
+    flood: Flood[tuple[str, Outcome, str, str]] = field(default_factory=Flood)
     mirror: Mirror = field(init=False)
     liveness: Liveness = field(init=False)
     reads: Reads = field(init=False)
@@ -92,7 +95,7 @@ class Door:
         liveness = Liveness(mirror, self.store, self.clock, self.settings.server)
         made = {"mirror": mirror, "liveness": liveness}
         made |= {"reads": Reads(mirror, liveness), "feed": Feed(self.store, mirror, liveness)}
-        made |= {"bound": Bound(self.store, self.clock)}
+        made |= {"bound": Bound(self.store, self.clock, self.hints.poll_seconds)}
         made |= {"phases": Phases(mirror)}
         for name, value in made.items():
             object.__setattr__(self, name, value)
@@ -157,30 +160,68 @@ async def identify(request: HTTPConnection) -> Principal:
         found = await bearer(ours, _sent(request))
     except Refused:
         raise Unauthorised(_SIGN_IN) from None
-    who = Principal(found.name, found.role, address, request_id, found.uid, found.scopes, found.key, found.jti, found.family)
+    who = acting(found, address, request_id)
     request.scope["principal"] = who
     return who
 
 
+def acting(one: Bearer, address: str, request_id: str) -> Principal:
+    return Principal(one.name, one.role, address, request_id, one.uid, one.scopes, one.key, one.jti, one.family)
+
+
 def _sent(connection: HTTPConnection) -> str:
     """The token that came with it; of a WebSocket's page, that can set no header, as a subprotocol."""
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
+    token = token_of(connection.headers.get("authorization", ""))
+    if token is not None:
+        return token
     offered = (one for one in connection.scope.get("subprotocols", ()) if one.startswith(_SUBPROTOCOL))
     return next(offered, "").removeprefix(_SUBPROTOCOL)
 
 
+def token_of(authorization: str) -> str | None:
+    """None where the header is for another scheme."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def recognised(ours: Door, token: str) -> Bearer | None:
+    """Who stands behind this token, as far as can be told without asking anybody; None where it cannot."""
+    if _local(ours, token):
+        return _LOCALLY
+    try:
+        found = ours.identity.credentials.recognised(token)
+    except Refused:
+        return None
+    return None if found.key and not ours.identity.noted(found.key) else found
+
+
+def _local(ours: Door, token: str) -> bool:
+    return hmac.compare_digest(token.encode("utf-8", "surrogatepass"), ours.token.encode())
+
+
 async def bearer(ours: Door, token: str) -> Bearer:
     """Who stands behind this token. The local administrator's needs no database. Refused, StoreError."""
-    if hmac.compare_digest(token.encode("utf-8", "surrogatepass"), ours.token.encode()):
-        return Bearer(LOCAL, "", Role.ADMIN)
+    if _local(ours, token):
+        return _LOCALLY
     if not token:
         raise Refused
     found = await ours.identity.credentials.bearer(token)
     if found.key:
         await ours.identity.used(found.key)
     return found
+
+
+def whose(ours: Door, authorization: bytes) -> str | None:
+    """The name behind a credential, as far as can be told without asking anybody; None where it cannot."""
+    scheme, _, token = authorization.decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    if hmac.compare_digest(token.strip().encode(), ours.token.encode()):
+        return LOCAL
+    try:
+        return ours.identity.credentials.recognised(token.strip()).name
+    except Refused:
+        return None
 
 
 async def still(ours: Door, connection: HTTPConnection) -> bool:

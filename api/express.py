@@ -27,15 +27,19 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lane:
+class Spot:
+    """Where the objects of one kind lie."""
+
     kind: str
     place: Place
+
+
+SPOTS = {f"{PREFIX}/{plural}": Spot(kind, Place(f"/{plural}/{{name}}")) for plural, kind in PLURALS.items()}
 
 
 class Express:
     def __init__(self, app: ASGIApp, door: Door) -> None:
         self.app, self._door = app, door
-        self._lanes = {f"{PREFIX}/{plural}": _Lane(kind, Place(f"/{plural}/{{name}}")) for plural, kind in PLURALS.items()}
         self._alive = Place(_ALIVE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,9 +47,9 @@ class Express:
             await self.app(scope, receive, send)
             return
         parent, _, name = scope["path"].rpartition("/")
-        lane = self._lanes.get(parent)
-        if lane is not None and name:
-            response = await self._object(scope, lane, name)
+        spot = SPOTS.get(parent)
+        if spot is not None and name:
+            response = await self._object(scope, spot, name)
         elif scope["path"] == _ALIVE:
             scope["route"] = self._alive
             response = await health.healthz()
@@ -54,8 +58,8 @@ class Express:
             return
         await response(scope, receive, send)
 
-    async def _object(self, scope: Scope, lane: _Lane, name: str) -> Response:
-        scope["route"] = lane.place
+    async def _object(self, scope: Scope, spot: Spot, name: str) -> Response:
+        scope["route"] = spot.place
         who = await identified(HTTPConnection(scope))
-        await access.check(self._door, who, ("GET", lane.place.path))
-        return await replies.answer(self._door, await replies.find(self._door, who, lane.kind, name))
+        await access.check(self._door, who, ("GET", spot.place.path))
+        return await replies.answer(self._door, await replies.find(self._door, who, spot.kind, name))

@@ -17,9 +17,9 @@ _HOPS = 16
 def address(scope: Scope, proxies: Networks) -> str:
     """As text in its one spelling; empty for a client without one (a Unix socket)."""
     peer = (scope.get("client") or ("", 0))[0]
-    found = _parse(peer)
-    if found is None or not proxies or not _among(found, proxies):
-        return str(found) if found else str(peer)
+    found = _parse(peer) if proxies else None
+    if found is None or not _among(found, proxies):
+        return _spelled(peer)
     for hop in _forwarded(scope):
         claimed = _parse(hop)
         if claimed is None:
@@ -44,9 +44,7 @@ def encrypted(scope: Scope, proxies: Networks) -> bool:
 def network(text: str) -> str:
     """What one client holds: its IPv4 address, or the /64 of its IPv6 address (RFC 6177: a site has at least that)."""
     found = _parse(text)
-    if isinstance(found, IPv6Address):
-        return str(IPv6Network((found, 64), strict=False))
-    return text if found is None else str(found)
+    return str(IPv6Network((found, 64), strict=False)) if isinstance(found, IPv6Address) else _spelled(text)
 
 
 def _forwarded(scope: Scope) -> Iterator[str]:
@@ -68,6 +66,12 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
+
+
+@lru_cache(maxsize=4096)
+def _spelled(text: str) -> str:
+    found = _parse(text)
+    return text if found is None else str(found)
 
 
 def _among(found: IPv4Address | IPv6Address, networks: Networks) -> bool:

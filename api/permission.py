@@ -8,7 +8,7 @@ the object or its machine in between. Images and networks are the whole site's: 
 
 import re
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -27,6 +27,7 @@ from manifests.machine import Machine
 from manifests.session import Session
 
 Pair = tuple[Object | None, Object | None]
+Visible = Callable[[Object], bool]
 _KEY = re.compile(r"\b(?:Network|Machine|Image|Session)/[a-z0-9-]+", re.ASCII)
 _HIDDEN = "does not go together with an object that you may not see: ask an administrator"
 
@@ -81,9 +82,17 @@ def _machine(session: Session) -> str:
 
 
 def allow(
-    door: Door, who: Principal, verb: Verb, pairs: Sequence[Pair], standing: Mapping[str, Object], *, force: bool = False
+    door: Door,
+    who: Principal,
+    verb: Verb,
+    pairs: Sequence[Pair],
+    standing: Mapping[str, Object],
+    *,
+    force: bool = False,
+    revived: Collection[str] = (),
 ) -> None:
-    """Whether these objects may be changed so; ``standing`` is all that there is.
+    """Whether these objects may be changed so; ``standing`` is all that there is, ``revived`` are the keys of those that
+    the asker has seen deleted.
 
     Before is None for an object that is not there, after for one that goes. Forbidden; Invalid for an image or a network
     that may not be seen, as if there were none.
@@ -93,7 +102,10 @@ def allow(
     for old, new in pairs:
         for needed in _needed(verb, old, new, force):
             if needed not in found.everywhere:
-                _demand(found, needed, old, new, standing, after)
+                if Verb.READ in found.everywhere or (old is not None and found.over(Verb.READ, old, standing)):
+                    _demand(found, needed, old, new, standing, after)
+                else:
+                    _demand_unseen(found, needed, old, new, after, revived)
         if new is not None and Verb.READ not in found.everywhere:
             _named(found, old, new, after)
 
@@ -126,15 +138,36 @@ def _demand(
     if new is not None and not found.over(verb, new, after):
         moves = isinstance(old, Session) and isinstance(new, Session) and old.spec.machine != new.spec.machine
         raise refusal(found.who, verb, one.key, "spec.machine" if moves else "metadata.labels")
-    if verb is not Verb.READ and old is None and isinstance(new, Session) and new.name != new.spec.machine:
+    if verb is not Verb.READ and old is None and new is not None:
+        _bears(new)
+
+
+def _demand_unseen(
+    found: Reach, verb: Verb, old: Object | None, new: Object | None, after: Mapping[str, Object], revived: Collection[str]
+) -> None:
+    """Of what the asker may not see it is not told whether it is there: to make it is refused as to change it is. Only the
+    session of a machine that they see may be made, under its name, which tells nothing. Forbidden."""
+    one = old or new
+    assert one is not None
+    if new is not None:
+        _bears(new)
+    known = isinstance(new, Session) or one.key in revived
+    if old is not None or new is None or not known or not found.over(verb, new, after):
+        raise refusal(found.who, verb, one.key)
+
+
+def _bears(new: Object) -> None:
+    """Forbidden."""
+    if isinstance(new, Session) and new.name != new.spec.machine:
         message = f"{new.key}: a binding lets you make the session that bears its machine's name, {new.spec.machine}, alone."
         raise Forbidden(message, "metadata.name")
 
 
 def _named(found: Reach, old: Object | None, new: Object, after: Mapping[str, Object]) -> None:
     """What a manifest newly names must be there for its writer. Invalid, in the words for what is not."""
+    before = {key for _, key in _names(old)} if old is not None else set()
     for field, key in _names(new):
-        if old is not None and (field, key) in _names(old):
+        if key in before:
             continue
         one = after.get(key)
         if one is not None and not found.over(Verb.READ, one, after):
@@ -144,7 +177,7 @@ def _named(found: Reach, old: Object | None, new: Object, after: Mapping[str, Ob
 def _names(one: Object) -> list[tuple[str, str]]:
     match one:
         case Session():
-            return [("image", f"Image/{one.spec.image.image}")]
+            return [(field, f"Image/{ref.image}") for field, ref in one.spec.images]
         case Machine() if one.spec.network is not None:
             return [("network", f"Network/{one.spec.network}")]
         case _:
@@ -173,7 +206,7 @@ def refusal(who: Principal, verb: Verb, key: str = "", field: str = "permission"
 # to read
 
 
-def visible(door: Door, who: Principal) -> Callable[[Object], bool]:
+def visible(door: Door, who: Principal) -> Visible:
     """Whether the asker may see an object as it stands; of an older state of it also whether the newest may be seen."""
     found, objects = reach(door, who), door.mirror.objects
     if Verb.READ in found.everywhere:
@@ -213,14 +246,15 @@ def watching(door: Door, who: Principal, since: int, wants: Wanted) -> Wanted:
     machines = ChainMap(door.mirror.objects, remembered)
     grants, found = door.bound.of(who.name), reach(door, who)
 
-    def told(key: str, item: Object | None) -> bool:
+    def told(key: str, item: Object | None, machine: Object | None = None, /) -> bool:
         nonlocal grants, found
         if (now := door.bound.of(who.name)) is not grants:
             grants, found = now, reach(door, who)
         if Verb.READ in found.everywhere:
             return wants(key, item)
         _remember(remembered, item)
-        return item is not None and found.over(Verb.READ, item, machines) and wants(key, item)
+        then = machines if machine is None else {machine.key: machine}
+        return item is not None and found.over(Verb.READ, item, then) and wants(key, item)
 
     return told
 

@@ -16,14 +16,27 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from controller.core.secrets import masked
+from controller.ports.accounts import TooManyKeys
 from controller.ports.notices import Full
 from controller.ports.permission import TooMany as TooManyBindings
 from controller.ports.rates import Quota
 from controller.ports.requests import InProgress, KeyReused
 from controller.ports.store import Conflict, Gone, NotFound, StoreError
+from controller.ports.uploads import (
+    Busy,
+    ChecksumMismatch,
+    FolderUnusable,
+    NoRoom,
+    OverQuota,
+    TooLong,
+    TooManyUploads,
+    WrongOffset,
+)
 from manifests.load import Invalid
 
 MEDIA_TYPE = "application/problem+json"
+TUS = "1.0.0"
+"""The version of the upload protocol."""
 _RETRY = "5"  # seconds: how long a database takes to come back, and how often everybody asks meanwhile
 
 
@@ -116,6 +129,10 @@ class TooSlow(Exception):
     """A route took longer than it may."""
 
 
+class OtherVersion(Exception):
+    """Tus-Resumable: the version that is spoken here is 1.0.0."""
+
+
 class Unavailable(Exception):
     """What is needed to answer is not there yet."""
 
@@ -143,18 +160,28 @@ TABLE: Mapping[type[Exception], Row] = {
     Refused: Row(409, "refused", "Some were refused"),
     InProgress: Row(409, "in_progress", "The first request with this key is under way"),
     TooManyBindings: Row(409, "too_many", "There are too many"),
+    TooManyKeys: Row(409, "too_many", "There are too many"),
     Gone: Row(410, "gone", "The change log does not reach back that far"),
     Full: Row(409, "full", "There is no room for more"),
+    TooManyUploads: Row(409, "too_many_uploads", "There are too many unfinished uploads"),
+    WrongOffset: Row(409, "wrong_offset", "The upload does not stand there"),
     Conflict: Row(412, "conflict", "The object has changed since it was read"),
+    OtherVersion: Row(412, "tus_version", "Another version of tus is spoken here"),
+    OverQuota: Row(413, "over_quota", "The quota is used up"),
+    TooLong: Row(413, "too_long", "The upload was announced to be shorter"),
     TooLarge: Row(413, "too_large", "The body is too large"),
     Unsupported: Row(415, "unsupported_media_type", "The body is of a kind that is not taken"),
     Invalid: Row(422, "invalid", "The manifests are not valid"),
     RequestValidationError: Row(422, "invalid", "The request is not valid"),
     KeyReused: Row(422, "idempotency_mismatch", "The key belongs to another request"),
+    Busy: Row(423, "locked", "Another request is writing it"),
     TooMany: Row(429, "too_many_requests", "Too many requests"),
+    ChecksumMismatch: Row(460, "checksum_mismatch", "The piece is not what its checksum says"),
     Unavailable: Row(503, "unavailable", "Not ready"),
     StoreError: Row(503, "unavailable", "The store does not answer"),
+    FolderUnusable: Row(503, "folder_unusable", "The upload folder cannot be used"),
     TooSlow: Row(504, "too_slow", "The answer took too long"),
+    NoRoom: Row(507, "no_room", "The disk has no room for it"),
 }
 
 KNOWN = tuple(TABLE)
@@ -232,8 +259,10 @@ def _headers(row: Row, error: Exception) -> Mapping[str, str]:
         return {"Retry-After": str(error.seconds), **limits}
     if row.status == 503:
         return {"Retry-After": _RETRY}
-    if isinstance(error, InProgress):
+    if isinstance(error, InProgress | Busy):
         return {"Retry-After": "1"}
+    if isinstance(error, OtherVersion):
+        return {"Tus-Version": TUS}
     if row.status == 415:
         return {"Accept-Encoding": "identity"}
     return {}
@@ -281,7 +310,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 def _methods(request: Request) -> list[str]:
     """All that the address takes: the framework names those of the first route alone."""
-    found = {method for method in ("GET", "POST", "PUT", "PATCH", "DELETE") if _takes(request, method)}
+    found = {method for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") if _takes(request, method)}
     return sorted(found | {"HEAD"} if "GET" in found else found)
 
 

@@ -6,16 +6,25 @@ uvicorn waits for a request's head for ever and takes one of any length; its bod
 import asyncio
 import json
 import os
+from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Scope
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.edge.headers import secured
+from api.edge.meter import FREE
+from api.edge.outflow import Headers
+from api.lane import Lane
 from api.problems import MEDIA_TYPE, Row, document
+from api.turnstile import Turnstile
 
 HEAD_SECONDS = 15.0
 HEAD_BYTES = 1 << 16
+PUSH = "ggnet.push"
+"""Where a request's scope has ``Protocol.push`` of its connection."""
 
 _BROKEN = Row(400, "malformed", "The request cannot be read")
 _SLOW = Row(408, "slow_head", "The head of the request did not come in time")
@@ -32,6 +41,8 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._head: int | None = 0  # bytes of the head that is coming in, None while none is
         self._timer: asyncio.TimerHandle | None = None
+        state = self.config.app.state  # type: ignore[union-attr]
+        self._lane, self._turnstile = cast(Lane, state.lane), cast(Turnstile, state.turnstile)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -48,15 +59,41 @@ class Protocol(HttpToolsProtocol):
         self._head += len(data)
         if self._head > HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_LONG, f"The head of a request has at most {HEAD_BYTES >> 10} KiB.")
+            return
+        self._wait()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        cast("dict[str, Any]", self.scope)[PUSH] = self.push
         self._head = 0
-        self._wait()
 
     def on_headers_complete(self) -> None:
         self._heard()
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        one = _Request(self, cycle, app)
+        if not self._lane.take(one):
+            one.begin()
+
+    def admit(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """A task for this request, in its turn."""
+        begin = partial(super()._start_asgi_task, cycle, app)
+        if cycle.scope["path"] in FREE:
+            begin()
+        else:
+            self._turnstile.enter(begin)
+
+    def push(self, data: bytes) -> bool:
+        """Writes more of a stream that has begun, past whatever stands before it; False where it cannot be written now:
+        the client does not keep up, or has gone."""
+        cycle = self.cycle
+        if cycle is None or not cycle.chunked_encoding or cycle.response_complete or cycle.disconnected:
+            return False
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
 
     def send_400_response(self, msg: str) -> None:
         self._heard()
@@ -99,3 +136,29 @@ class Protocol(HttpToolsProtocol):
         status = b"HTTP/1.1 %d %s\r\n" % (row.status, HTTPStatus(row.status).phrase.encode())
         self.transport.write(b"".join((status, *lines, b"\r\n", content)))
         self.transport.close()
+
+
+class _Request:
+    """One request, before anybody has begun with it."""
+
+    __slots__ = ("_app", "_cycle", "_line", "scope")
+
+    def __init__(self, line: Protocol, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._line, self._cycle, self._app = line, cycle, app
+        self.scope = cast(Scope, cycle.scope)
+
+    def open(self) -> bool:
+        cycle, line = self._cycle, self._line
+        return cycle.keep_alive and not (cycle.disconnected or line.flow.write_paused or line.transport.is_closing())
+
+    def answer(self, status: int, headers: Headers, rest: bytes) -> None:
+        """With one write: what needs no more looks than these, and goes on with the connection."""
+        cycle, line = self._cycle, self._line
+        own = [b"%b: %b\r\n" % header for header in (*line.server_state.default_headers, *headers)]
+        line.transport.write(b"".join((STATUS_LINE[status], *own, rest)))
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.on_response()
+
+    def begin(self) -> None:
+        self._line.admit(self._cycle, self._app)

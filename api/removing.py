@@ -45,7 +45,7 @@ def add(routes: APIRouter, plural: str, kind: str) -> None:
         item = await find(door, who, kind, name)
         gone = writes.Removal([item.key], expected(item.key, item, if_match), force, dry_run)
         await writes.delete(door, who, gone)
-        after = foreseen.deleted(item, door.clock.now(), force=force) if dry_run else await maybe(door, item.key)
+        after = foreseen.deleted(item, door.clock.now(), force=force) if dry_run else await maybe(door, who, item.key)
         return await answer(door, after or item, 202)
 
     @routes.delete("", summary=f"Delete many {plural}", status_code=202, responses=many)
@@ -93,7 +93,7 @@ async def _restore(
     door: Door, who: Principal, key: str, uid: str | None, attempt: Attempt, *, force: bool, dry_run: bool
 ) -> Response:
     """NotFound, Exists, Managed, Invalid."""
-    standing = await maybe(door, key)
+    standing = await maybe(door, who, key)
     if standing is not None and standing.metadata.deleted_at is not None and uid in (None, standing.metadata.uid):
         return await _wanted_again(door, who, standing, attempt, force=force, dry_run=dry_run)
     if standing is not None:

@@ -14,26 +14,31 @@ from api.live.reads import STALE
 from api.once import Attempt, Compose
 from api.preconditions import UNSEEN
 from controller.ports.requests import Kept
-from controller.ports.store import Applied, NotFound
+from controller.ports.store import Applied, Lease, NotFound
 from manifests.kinds import Object
 from manifests.types import shown
 
 
 async def find(door: Door, who: Principal, kind: str, name: str) -> Object:
     """NotFound, whatever the name holds, and for what the asker may not see."""
-    item = await maybe(door, f"{kind}/{name}")
-    if item is None or not permission.visible(door, who)(item):
+    item = await maybe(door, who, f"{kind}/{name}")
+    if item is None:
         raise NotFound(f"There is no {kind}/{shown(name)[1:-1]}.")
     return item
 
 
-async def maybe(door: Door, key: str) -> Object | None:
+async def maybe(door: Door, who: Principal, key: str) -> Object | None:
+    """None also for what the asker may not see."""
     await door.mirror.fresh()
-    return door.mirror.objects.get(key)
+    item = door.mirror.objects.get(key)
+    return item if item is not None and permission.visible(door, who)(item) else None
 
 
 async def answer(door: Door, item: Object, status: int = 200) -> Response:
-    gone = await door.liveness.gone([item])
+    return told(door, item, await door.liveness.gone([item]), status)
+
+
+def told(door: Door, item: Object, gone: Mapping[str, Lease | None], status: int = 200) -> Response:
     headers = _etag(item, unseen=bool(gone))  # it is shown otherwise than it will be afterwards
     if door.mirror.lost:
         headers |= STALE

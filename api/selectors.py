@@ -8,6 +8,8 @@ from manifests.types import shown
 
 Matches = Callable[[Mapping[str, str]], bool]
 
+MOST = 100
+"""Terms of a selector: each is asked of each object."""
 _KEY = r"[^\s=!,()]{1,317}"
 _SET = re.compile(rf"\s*({_KEY})\s+(in|notin)\s*\(([^()]*)\)\s*", re.ASCII)
 _EQUAL = re.compile(rf"\s*({_KEY})\s*(==|=|!=)\s*([^\s=!,()]{{0,63}})\s*", re.ASCII)
@@ -19,6 +21,8 @@ def parse(text: str) -> Matches:
     terms: list[Matches] = []
     position = 0
     while position < len(text):
+        if len(terms) == MOST:
+            raise Malformed(f"labelSelector has more than {MOST} terms: ask for less at once.", "labelSelector")
         term, position = _term(text, position)
         terms.append(term)
         if position < len(text):
@@ -39,7 +43,8 @@ def _term(text: str, position: int) -> tuple[Matches, int]:
 
 
 def _among(key: str, wanted: bool, values: list[str]) -> Matches:
-    return lambda labels: (labels.get(key) in values) is wanted
+    chosen = frozenset(values)
+    return lambda labels: (labels.get(key) in chosen) is wanted
 
 
 def _has(key: str, wanted: bool) -> Matches:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from api.complete import complete
 from api.protocol import Protocol
+from api.uploads import sweep
 
 _SHUTDOWN_SECONDS = 3
 _KEEP_ALIVE_SECONDS = 75  # longer than proxies keep theirs (nginx: 60), or they send into a connection that we close
@@ -21,7 +22,21 @@ class ListenError(Exception):
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the process that it runs in: there they stop the controller as well."""
+    """Leaves signals to the process that it runs in: there they stop the controller as well. Told to stop, it does at
+    once, and where nothing is to be done it sleeps: uvicorn's own looks ten times a second whether it shall go on."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = anyio.Event()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._told.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):  # sets the date that answers bear
+            with anyio.move_on_after(1):
+                await self._told.wait()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -71,10 +86,13 @@ async def serve(app: FastAPI, sock: socket.socket) -> None:
 
         group.start_soon(run)
         group.start_soon(complete, app)
+        group.start_soon(app.state.lane.follow)
         group.start_soon(app.state.door.mirror.follow)
+        group.start_soon(app.state.door.feed.follow)
         group.start_soon(app.state.door.bound.follow)
+        group.start_soon(sweep.follow, app.state.door)
         try:
             await anyio.sleep_forever()
         finally:
             app.state.door.feed.close()
-            server.should_exit = True
+            server.stop()

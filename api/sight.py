@@ -9,10 +9,10 @@ from typing import Any
 from api.deps import Door
 from api.problems import Unavailable
 from controller.core import snapshot
+from controller.core.observed import Observed
 from controller.core.plan import plan
 from controller.core.resolve import resolve
 from controller.core.steps import Plan
-from controller.core.world import Observed
 from manifests.kinds import Object
 
 

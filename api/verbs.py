@@ -19,6 +19,7 @@ class Verb(StrEnum):
     # with the site as a whole: a role has it or not
     SURVEY = "survey"
     APPROVE = "approve"
+    UPLOAD = "upload"
     ADMINISTER = "administer"
     # with oneself
     SELF = "self"
@@ -34,7 +35,7 @@ class Answer(StrEnum):
 BINDABLE = frozenset({Verb.READ, Verb.WRITE, Verb.DELETE, Verb.START, Verb.STOP, Verb.SUSPEND, Verb.FORCE})
 PERSONAL = frozenset({Verb.ANYONE, Verb.SELF})
 _VIEWS = PERSONAL | {Verb.READ, Verb.SURVEY}
-_OPERATES = _VIEWS | BINDABLE | {Verb.APPROVE}
+_OPERATES = _VIEWS | BINDABLE | {Verb.APPROVE, Verb.UPLOAD}
 _ALL = frozenset(Verb)
 
 HOLDS: Mapping[Role, frozenset[Verb]] = {Role.VIEWER: _VIEWS, Role.OPERATOR: _OPERATES, Role.ADMIN: _ALL}

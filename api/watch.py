@@ -12,6 +12,7 @@ from api.answers import refusals
 from api.deps import Asking, DoorOf, still
 from api.live.feed import Ended, Slow, Told, Wanted
 from api.problems import Malformed
+from api.protocol import PUSH
 from controller.ports.store import Gone, StoreError
 from manifests.kinds import PLURALS, Object
 
@@ -25,13 +26,8 @@ LabelSelector = Annotated[
 ]
 
 
-def _event(told: Told) -> str:
-    """WHATWG HTML, 9.2."""
-    return f"id: {told.version}\nevent: {told.type}\ndata: {told.text}\n\n"
-
-
 _GONE = {"type": "DELETED", "resourceVersion": 42, "object": {"kind": "Machine", "metadata": {"name": "pc07"}}}
-_STREAM = {"schema": {"type": "string"}, "example": _event(Told(42, "DELETED", json.dumps(_GONE)))}
+_STREAM = {"schema": {"type": "string"}, "example": Told(42, "DELETED", json.dumps(_GONE)).event.decode()}
 
 
 @router.get(
@@ -52,7 +48,7 @@ async def watch(
     wants = wanted(kinds, label_selector)
     start = await door.feed.start(_start(last_event_id, since))  # what cannot be answered is said now, with a status code
     wants = permission.watching(door, who, start, wants)
-    lines = door.feed.listen(start, wants, HEARTBEAT, lambda: still(door, request))
+    lines = door.feed.listen(start, wants, HEARTBEAT, lambda: still(door, request), request.scope.get(PUSH))
     return StreamingResponse(_stream(lines), media_type="text/event-stream")
 
 
@@ -61,7 +57,7 @@ def wanted(kinds: str, label_selector: str) -> Wanted:
     chosen = frozenset(_kind(plural) for plural in kinds.split(",") if plural)
     matches = selectors.parse(label_selector)
 
-    def wants(key: str, item: Object | None) -> bool:
+    def wants(key: str, item: Object | None, machine: Object | None = None, /) -> bool:
         return (not chosen or key.partition("/")[0] in chosen) and (item is None or matches(item.metadata.labels))
 
     return wants
@@ -81,12 +77,12 @@ def _kind(plural: str) -> str:
     return PLURALS[plural]
 
 
-async def _stream(lines: AsyncIterator[Sequence[Told]]) -> AsyncIterator[str]:
-    yield ": watching\n\n"
+async def _stream(lines: AsyncIterator[Sequence[Told]]) -> AsyncIterator[bytes]:
+    yield b": watching\n\n"
     try:
         async for told in lines:
-            yield "".join(map(_event, told)) or ": still here\n\n"
+            yield b"".join(one.event for one in told) or b": still here\n\n"
     except Slow as error:
-        yield f"event: SLOW\ndata: {error}\n\n"
+        yield f"event: SLOW\ndata: {error}\n\n".encode()
     except (Ended, Gone, StoreError):
         return  # the client comes back with the id that it has, and is then told what is wrong

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from controller.core.endpoints import LONGEST
 from controller.core.notices import Delivery, State, Webhook
+from manifests.endpoints import LONGEST
 from manifests.meta import Strict
 
 _DAY = 24

@@ -6,7 +6,7 @@ A secret is answered once, by the request that made it; no other answer, no log 
 import re
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -14,8 +14,8 @@ from fastapi import APIRouter, Depends, Query
 
 from api import bodies, selectors
 from api.answers import refusals
-from api.deps import Asking, Door, DoorOf, administrator
-from api.recording import record
+from api.deps import Asking, Door, DoorOf, Principal, administrator
+from api.recording import entry
 from api.webhook_shapes import (
     DeliveryList,
     DeliveryMetadata,
@@ -29,6 +29,7 @@ from api.webhook_shapes import (
 )
 from controller.core import mail, signing
 from controller.core.notices import PING, Delivery, Notice, State, Webhook
+from controller.ports.audit import Entry
 from controller.ports.notices import NotDelivered, Refused
 from controller.ports.store import NotFound
 from manifests.types import shown
@@ -65,8 +66,7 @@ async def create(wanted: NewWebhook, door: DoorOf, who: Asking) -> WebhookSecret
         created_at=door.clock.now(),
         created_by=who.name,
     )
-    await door.outbox.notices.add(webhook)
-    await record(door, who.actor, "webhook-create", object_=f"Webhook/{webhook.id}", after={"enabled": webhook.enabled})
+    await door.outbox.notices.add(webhook, told(door, who, "create", webhook.id, {"enabled": webhook.enabled}))
     return WebhookSecret.of(webhook, secret=webhook.secret)
 
 
@@ -89,15 +89,13 @@ async def change(id: str, wanted: WebhookChange, door: DoorOf, who: Asking) -> W
         values[name] = _once(values[name])
     if wanted.enabled:
         values |= {"disabled_reason": None, "failing_since": None}
-    changed = await door.outbox.notices.change(id, values)
-    await record(door, who.actor, "webhook-change", object_=f"Webhook/{id}", after={"fields": sorted(values)})
+    changed = await door.outbox.notices.change(id, values, told(door, who, "change", id, {"fields": sorted(values)}))
     return WebhookView.of(changed)
 
 
 @router.delete("/{id}", summary="Delete one webhook, and what is on its way to it", status_code=204)
 async def delete(id: str, door: DoorOf, who: Asking) -> None:
-    await door.outbox.notices.drop((await find(door, id)).id)
-    await record(door, who.actor, "webhook-delete", object_=f"Webhook/{id}")
+    await door.outbox.notices.drop((await find(door, id)).id, told(door, who, "delete", id))
 
 
 @router.post(
@@ -109,8 +107,7 @@ async def rotate(id: str, wanted: Rotation, door: DoorOf, who: Asking) -> Webhoo
     values = {"secret": _secret(wanted.secret), "previous_secret": webhook.secret, "previous_until": until}
     if not wanted.overlap_hours:
         values |= {"previous_secret": None, "previous_until": None}
-    changed = await door.outbox.notices.change(id, values)
-    await record(door, who.actor, "webhook-rotate", object_=f"Webhook/{id}")
+    changed = await door.outbox.notices.change(id, values, told(door, who, "rotate", id))
     return WebhookSecret.of(changed, secret=changed.secret)
 
 
@@ -120,8 +117,7 @@ async def rotate(id: str, wanted: Rotation, door: DoorOf, who: Asking) -> Webhoo
 async def test(id: str, door: DoorOf, who: Asking) -> DeliveryView:
     webhook = await find(door, id)
     notice = Notice(PING, f"{PING}/{uuid.uuid4()}", {}, {"message": f"a test, sent by {who.name}"})
-    sent = await door.outbox.notices.enqueue(webhook.id, notice, door.clock.now())
-    await record(door, who.actor, "webhook-test", object_=f"Webhook/{id}")
+    sent = await door.outbox.notices.enqueue(webhook.id, notice, door.clock.now(), told(door, who, "test", id))
     return DeliveryView.of(sent)
 
 
@@ -153,8 +149,7 @@ async def read_delivery(id: str, delivery: str, door: DoorOf) -> DeliveryView:
 async def retry(id: str, delivery: str, door: DoorOf, who: Asking) -> DeliveryView:
     """One that has arrived stays as it is."""
     await _find_delivery(door, id, delivery)
-    again = await door.outbox.notices.again(id, delivery, door.clock.now())
-    await record(door, who.actor, "webhook-retry", object_=f"Webhook/{id}")
+    again = await door.outbox.notices.again(id, delivery, door.clock.now(), told(door, who, "retry", id))
     return DeliveryView.of(again)
 
 
@@ -188,6 +183,10 @@ async def vet(door: Door, url: str | None, address: str | None, selector: str) -
         mail.address(address)
     except ValueError as error:
         raise bodies.refused("", "mail", str(error)) from None
+
+
+def told(door: Door, who: Principal, act: str, identifier: str, after: Mapping[str, Any] | None = None) -> Entry:
+    return entry(door, who.actor, f"webhook-{act}", object_=f"Webhook/{identifier}", after=after)
 
 
 def _secret(given: str | None) -> str:

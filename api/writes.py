@@ -92,7 +92,7 @@ async def put(door: Door, who: Principal, wish: Wish) -> Applied:
 
     def permitted(standing: Mapping[str, Object]) -> None:
         pairs = [(standing.get(item.key), item) for item in wish.objects]
-        permission.allow(door, who, wish.verb, pairs, standing, force=wish.force)
+        permission.allow(door, who, wish.verb, pairs, standing, force=wish.force, revived=wish.revive)
 
     rules = (permitted,) if wish.force else (permitted, ours)
     judge = _Judge(door.mirror, {item.key: item for item in wish.objects}, rules)

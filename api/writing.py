@@ -47,7 +47,7 @@ def add(routes: APIRouter, kind: str) -> None:
         if_none_match: IfNoneMatch = None,
     ) -> Response:
         item, version = await bodies.manifest(request, kind, name)
-        before = await maybe(door, item.key)
+        before = await maybe(door, who, item.key)
         expect = expected(item.key, before, if_match, if_none_match, version)
         wish = writes.Wish([item], expect, force, dry_run)
         return await put(door, who, wish, Attempt(), await composer(door, item, 200 if before else 201))
@@ -77,11 +77,11 @@ def add(routes: APIRouter, kind: str) -> None:
 async def create_one(door: Door, who: Principal, wish: writes.Wish, attempt: Attempt, status: int = 201) -> Response:
     """Of one object, which must not be there. Exists, and what ``writes.put`` raises."""
     (item,) = wish.objects
-    if await maybe(door, item.key) is None:
+    if await maybe(door, who, item.key) is None:
         try:
             return await put(door, who, wish, attempt, await composer(door, item, status))
         except Conflict:
-            if await maybe(door, item.key) is None:
+            if await maybe(door, who, item.key) is None:
                 raise
     raise Exists(f"{item.key} exists already: PUT replaces it, or choose another name.")
 

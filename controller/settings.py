@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from controller.core import addresses, mail
 from controller.core.names import Site
-from manifests.types import Name
+from manifests.types import Name, Size
 
 # As browsers write it: a scheme, a host in lower case, a port where it is not the scheme's own. "*" is no list.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII).fullmatch
@@ -46,7 +46,25 @@ class Settings(BaseSettings):
     )
     state_dir: Path = Field(Path("/var/lib/ggnet"), description="what must outlive a restart")
     pool_dir: Path | None = Field(None, description="images and overlays; unset: pool in the state folder")
+    pool_driver: Literal["auto", "reflink", "snapshot", "copy"] = Field(
+        "auto", description="how private disks are made: the first of reflink, snapshot, copy that works here"
+    )
     import_dir: Path | None = Field(None, description="where image sources lie; unset: imports in the pool")
+    import_allow: str | None = Field(
+        None,
+        description="networks that are not public and may be fetched from, with commas between; unset: none, because who"
+        " may write an Image is not to read this network's own servers with it",
+    )
+    import_ca_file: Path | None = Field(
+        None, description="certificates (PEM) of authorities that are trusted beside the system's; unset: the system's alone"
+    )
+    upload_dir: Path | None = Field(None, description="where uploads lie; unset: uploads in the pool")
+    upload_hours: Annotated[float, Field(gt=0, le=8760)] = Field(
+        24.0, description="how long an unfinished upload is kept after its last byte: a night's sleep"
+    )
+    upload_quota: Size = Field(
+        Size.parse("256GiB"), description="what one user's uploads may take, and so the longest: some ten Windows images"
+    )
     tftp_root: Path = Field(Path("/srv/tftp"), description="Debian's default of tftpd-hpa")
     nbp_dir: Path = Field(Path("/usr/lib/ipxe"), description="where Debian's ipxe package keeps the network boot programs")
     dhcpd_include: Path = Field(Path("/etc/dhcp/ggnet.conf"), description="the one file of dhcpd's that is ours")
@@ -57,6 +75,9 @@ class Settings(BaseSettings):
         "isc-dhcp-server.service", description="systemd unit, or a command line (it holds a space or a slash)"
     )
     dhcpd_pidfile: Path = Field(Path("/run/dhcpd.pid"), description="Debian's default; tells which process answers")
+    secrets_dir: Path = Field(
+        Path("/etc/ggnet/secrets"), description="CHAP secrets, a file each: beside what else only root may change"
+    )
     configfs: Path = Field(Path("/sys/kernel/config"), description="where the kernel's configfs is mounted")
     iqn_prefix: str = Field("iqn.2026-01.internal.ggnet", description="RFC 7143: a date and a domain that we hold")
     site: Name = Field(Name.parse("default"), description="tells installations on one network apart")
@@ -118,11 +139,14 @@ class Settings(BaseSettings):
     config_home: Path | None = Field(
         None, validation_alias="XDG_CONFIG_HOME", description="client: where logins are kept; unset: ~/.config"
     )
+    credentials_directory: Path | None = Field(
+        None, validation_alias="CREDENTIALS_DIRECTORY", description="systemd sets it for LoadCredential="
+    )
     notify_socket: str | None = Field(None, validation_alias="NOTIFY_SOCKET", description="systemd sets it for Type=notify")
 
-    @field_validator("webhook_allow")
+    @field_validator("webhook_allow", "import_allow")
     @classmethod
-    def _webhook_networks(cls, text: str | None) -> str | None:
+    def _named_networks(cls, text: str | None) -> str | None:
         addresses.networks(text or "")
         return text
 
@@ -143,12 +167,20 @@ class Settings(BaseSettings):
         return addresses.networks(self.webhook_allow or "")
 
     @property
+    def import_networks(self) -> tuple[addresses.Network, ...]:
+        return addresses.networks(self.import_allow or "")
+
+    @property
     def pool(self) -> Path:
         return self.pool_dir or self.state_dir / "pool"
 
     @property
     def imports(self) -> Path:
         return self.import_dir or self.pool / "imports"
+
+    @property
+    def uploads(self) -> Path:
+        return self.upload_dir or self.pool / "uploads"
 
     @property
     def database(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from manifests.commits import COMMIT
 from manifests.documents import MAX_FILE_BYTES, MAX_SET_BYTES, Document, Path, Unreadable, documents
 from manifests.kinds import KINDS, Object
 from manifests.meta import API_VERSION, SERVER_FIELDS
@@ -152,6 +153,8 @@ def _drop_what_the_server_says(value: dict[str, Any]) -> int | None:
     """Takes ``status`` and the server's part of ``metadata`` out of the document; its resourceVersion."""
     value.pop("status", None)
     metadata = value.get("metadata")
+    if isinstance(metadata, dict) and isinstance(annotations := metadata.get("annotations"), dict):
+        annotations.pop(COMMIT, None)
     if not isinstance(metadata, dict) or _SERVER_FIELDS.isdisjoint(metadata):
         return None
     version = metadata.get("resourceVersion")

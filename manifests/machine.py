@@ -1,11 +1,17 @@
 """A Machine: a PC that boots from the network, known by its cards."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from manifests.meta import Manifest, Status, Strict
 from manifests.types import Hostname, Ipv4, Iqn, Mac, Name
+
+
+class Chap(Strict):
+    """How the PC and its disk prove to each other who they are (RFC 7143, 12.1.3). The secret itself is never here."""
+
+    credential: Name = Field(description="What its secret is called: a file in the folder of secrets, or of systemd's.")
 
 
 class MachineSpec(Strict):
@@ -19,11 +25,19 @@ class MachineSpec(Strict):
     initiator: Iqn | None = Field(None, description="Its iSCSI name; unset: made from its name.")
     server: Name | None = Field(None, description="The boot server that serves it; unset: the only one.")
     enabled: Annotated[bool, Field(strict=True)] = Field(True, description="Whether it is served at all.")
+    chap: Chap | None = Field(None, description="The secret that its disk asks for; unset: its iSCSI name is enough.")
+
+    @model_validator(mode="after")
+    def _secret_has_an_address(self) -> Self:
+        if self.chap is not None and self.address is None:
+            raise ValueError("has chap and no address, and a secret is given to that address alone: set spec.address")
+        return self
 
 
 class MachineStatus(Status):
     session: str | None = None
     address: str | None = None
+    chap_digest: str | None = None
 
 
 class Machine(Manifest):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from manifests.commits import COMMIT, CommitRequest
 from manifests.types import Name, shown
 
 API_VERSION: Literal["ggnet/v1"] = "ggnet/v1"
@@ -54,7 +55,7 @@ def _label_value(value: str) -> str:
 def _annotation_key(key: str) -> str:
     if not 0 < len(key) <= _KEY or not key.isprintable():
         raise ValueError(f"annotation {shown(key)}: 1 to {_KEY} printable characters")
-    if key.startswith("ggnet/") and key not in POLICIES:
+    if key.startswith("ggnet/") and key not in POLICIES and key != COMMIT:
         raise ValueError(f"annotation {shown(key)} is not one of {', '.join(POLICIES)}")
     return key
 
@@ -68,6 +69,8 @@ def _annotation_value(value: str) -> str:
 
 
 def _policies(annotations: dict[str, str]) -> dict[str, str]:
+    if COMMIT in annotations:
+        CommitRequest.parse(annotations[COMMIT])
     for key, value in annotations.items():
         if key in POLICIES and value not in POLICIES[key]:
             raise ValueError(f"{key} is {' or '.join(POLICIES[key])}, not {shown(value)}")
@@ -103,6 +106,12 @@ class Metadata(Strict):
     @property
     def paused(self) -> bool:
         return self.annotations.get(PAUSED) == "true"
+
+    @property
+    def commit(self) -> CommitRequest | None:
+        """What was asked for and is not done yet."""
+        text = self.annotations.get(COMMIT)
+        return CommitRequest.parse(text) if text is not None else None
 
     @property
     def orphan(self) -> bool:

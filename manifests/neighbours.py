@@ -67,8 +67,9 @@ def _living(one: Object) -> bool:
     return one.metadata.deleted_at is None
 
 
-def _named(session: Session) -> tuple[str, str]:
-    return f"Machine/{session.spec.machine}", f"Image/{session.spec.image.image}"
+def _named(session: Session) -> tuple[str, ...]:
+    images = dict.fromkeys(f"Image/{ref.image}" for _, ref in session.spec.images)
+    return f"Machine/{session.spec.machine}", *images
 
 
 def _ties(one: Object) -> Iterator[Hashable]:

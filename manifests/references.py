@@ -8,13 +8,15 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from manifests.image import Image
 from manifests.kinds import Object
 from manifests.load import Origin
 from manifests.machine import Machine
 from manifests.network import Network
 from manifests.problems import Problem
 from manifests.session import Session
-from manifests.types import Ipv4
+from manifests.types import Ipv4, Name
+from manifests.versions import NEWEST, ImageRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class _Check:
         self._keys = {one.key for one in objects}
         self._networks = Networks.of(objects)
         self._machines = [one for one in objects if isinstance(one, Machine)]
+        self._images = {one.name: one for one in objects if isinstance(one, Image)}
         self._sessions = [one for one in objects if isinstance(one, Session)]
         self._running = {one.spec.machine: one for one in self._sessions if one.spec.state == "running"}
 
@@ -154,12 +157,24 @@ class _Check:
         running: dict[str, Session] = {}
         for session in self._sessions:
             spec = session.spec
-            for field, key in (("machine", f"Machine/{spec.machine}"), ("image", f"Image/{spec.image.image}")):
+            images = ((field, f"Image/{ref.image}") for field, ref in spec.images)
+            for field, key in (("machine", f"Machine/{spec.machine}"), *images):
                 if key not in self._keys:
                     yield self._problem(session, field, f"there is no {key} for {session.key} in this set")
+            for field, ref in spec.images:
+                yield from self._channel(session, field, ref)
             if spec.state == "running" and (first := running.setdefault(spec.machine, session)) is not session:
                 other = self._named(first.key)
                 yield self._problem(session, "machine", f"Machine/{spec.machine} runs {other} already: stop one of them")
+
+    def _channel(self, session: Session, field: str, ref: ImageRef) -> Iterator[Problem]:
+        """Whether the image has the channel that the session names."""
+        image = self._images.get(Name.parse(ref.image))
+        if ref.channel in (None, NEWEST) or image is None or ref.channel in (image.spec.channels or {}):
+            return
+        has = ", ".join([*sorted(image.spec.channels or {}), NEWEST])
+        named = self._named(image.key)
+        yield self._problem(session, field, f"{named} has no channel {ref.channel}, it has {has}: set its spec.channels")
 
 
 def claimed(machine: Machine) -> Iterator[tuple[str, str, str]]:

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -38,7 +38,12 @@ def refusals(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[P
         yield path, _message(detail, model)
 
 
+_ONLY_A_NAME = "is {credential: NAME}, and NAME is a name (RFC 1123): what the secret is called, never the secret itself"
+
+
 def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    if "chap" in detail["loc"] and detail["type"] not in ("missing", "extra_forbidden"):
+        return _ONLY_A_NAME  # what stands there may be a secret: it is not repeated
     given, context = _spelled(detail["input"]), detail.get("ctx", {})
     match detail["type"]:
         case "missing":
@@ -85,6 +90,12 @@ def _fields(path: Path, model: type[BaseModel]) -> list[str]:
     for part in path:
         for name, info in model.model_fields.items():
             if part in (name, info.alias):
-                inner = [t for t in (info.annotation, *getattr(info.annotation, "__args__", ())) if isinstance(t, type)]
-                model = next(t for t in inner if issubclass(t, BaseModel))
+                model = next(t for t in _within(info.annotation) if isinstance(t, type) and issubclass(t, BaseModel))
     return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _within(annotation: Any) -> Iterator[Any]:
+    """The types that a type is made of, itself the first."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from _within(inner)

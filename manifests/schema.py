@@ -6,6 +6,7 @@ server adds is allowed, so that what ``get -o yaml`` answers is valid, and marke
 
 from typing import Any
 
+from manifests.commits import COMMIT
 from manifests.kinds import KINDS
 from manifests.meta import API_VERSION, LABEL, POLICIES, SERVER_FIELDS, Metadata
 
@@ -22,7 +23,8 @@ def schema(kind: str) -> dict[str, Any]:
     properties["metadata"] = _metadata()
     properties["status"] = {"type": ["object", "null"], "readOnly": True, "description": "What was observed."}
     shape["required"] = ["apiVersion", "kind", "metadata", "spec"]
-    used = {name: _clean(one) for name, one in definitions.items() if name.endswith(("Spec", "Source", "Range"))}
+    kept = ("Spec", "Source", "Range", "Retention", "Chap")
+    used = {name: _clean(one) for name, one in definitions.items() if name.endswith(kept)}
     return {"$schema": _DIALECT, "$id": f"urn:ggnet:v1:{kind.lower()}", **_clean(shape), "$defs": used}
 
 
@@ -52,7 +54,7 @@ def _metadata() -> dict[str, Any]:
     properties["labels"]["propertyNames"] = {"pattern": f"^{LABEL}{{1,317}}$"}
     properties["labels"]["additionalProperties"] = {"type": "string", "pattern": f"^{LABEL}{{0,63}}$"}
     properties["annotations"]["properties"] = {name: {"enum": list(values)} for name, values in POLICIES.items()}
-    properties["annotations"]["propertyNames"] = {"pattern": f"^({'|'.join(POLICIES)}|(?!ggnet/).{{1,317}})$"}
+    properties["annotations"]["propertyNames"] = {"pattern": f"^({'|'.join((*POLICIES, COMMIT))}|(?!ggnet/).{{1,317}})$"}
     properties["annotations"]["additionalProperties"]["maxLength"] = 4096
     clean: dict[str, Any] = _clean(shape)
     return clean

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from controller.adapters.tables import metadata
+from controller.adapters.every_table import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

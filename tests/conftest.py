@@ -4,14 +4,21 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 from hypothesis import HealthCheck, settings
 
 from controller.adapters import migrate
-from controller.adapters.tables import audit_marks, counters, metadata
+from controller.adapters.every_table import metadata
+from controller.adapters.tables import audit_marks, counters
 from tests.servers import Postgres, Redis, postgres, redis
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+    from tests.distribution import Distribution
 
 # Laws are looked for the same way every time, and a busy machine is no counter-example.
 settings.register_profile("ggnet", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -19,6 +26,17 @@ settings.load_profile("ggnet")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every command that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--upload-mib", type=int, default=64, metavar="N", help="what clients upload: 1024 takes minutes")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Distribution":
+    from tests.distribution import Distribution
+
+    return Distribution(config, log)
 
 
 @pytest.fixture

@@ -210,6 +210,14 @@ class Nginx:
         code = _Account().start([*self.command, "-t"], self.folder, [_SECRETS_GROUP]).wait(_START_SECONDS)
         return code, (self.folder / "log").read_text()
 
+    def log_with(self, *words: str) -> str:
+        """The access log once it has these words: nginx writes a line after it has answered."""
+        deadline = time.monotonic() + _START_SECONDS
+        while not all(word in (log := (self.folder / "access.log").read_text()) for word in words):
+            assert time.monotonic() < deadline, f"the log never had {words}: {log}"
+            time.sleep(0.02)
+        return log
+
     def stop(self) -> None:
         process = self.running.pop()
         process.send_signal(signal.SIGTERM)

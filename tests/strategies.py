@@ -9,8 +9,9 @@ from manifests.image import Image
 from manifests.kinds import Object
 from manifests.machine import Machine
 from manifests.network import Network
-from manifests.session import ImageRef, Session
+from manifests.session import Session
 from manifests.types import Cidr, Domain, Duration, Hostname, Ipv4, Iqn, Mac, Name, Size
+from manifests.versions import ImageRef
 
 _LETTERS = string.ascii_lowercase + string.digits
 _LABEL = "#$%&*+-./:;<>?@[]\\^_`{|}~" + string.ascii_letters + string.digits
@@ -95,9 +96,22 @@ def machines(
     if name is None:
         optional = {"address": addresses, "network": names, "hostname": names.map(Hostname.parse), "server": names}
         spec |= draw(st.fixed_dictionaries({}, optional={**optional, "initiator": iqns}))
+        if "address" in spec and draw(st.booleans()):
+            spec["chap"] = {"credential": draw(names)}
     if network is not None:
         spec["network"] = network.name
     return Machine.model_validate({"metadata": draw(metadata(name)), "spec": spec})
+
+
+_retentions = st.fixed_dictionaries(
+    {},
+    optional={
+        "keep": st.integers(0, 1000),
+        "unused": durations,
+        "protect": st.lists(st.integers(1, 999_999_999).map(lambda n: f"v{n}"), max_size=2),
+        "collect": st.booleans(),
+    },
+)
 
 
 @st.composite
@@ -107,6 +121,7 @@ def images(draw: st.DrawFn, name: str | None = None) -> Image:
         "source": {"path": "/".join(draw(st.lists(part, min_size=1, max_size=3)))},
         "format": draw(st.sampled_from(["auto", "raw", "qcow2", "vhd", "vhdx", "vmdk"])),
         "os": draw(st.sampled_from(["windows", "linux", "other"])),
+        "retention": draw(st.none() | _retentions),
     }
     return Image.model_validate({"metadata": draw(metadata(name)), "spec": spec})
 
@@ -117,9 +132,14 @@ def sessions(
 ) -> Session:
     pin = draw(st.none() | st.integers(1, 999_999_999))
     ref = ImageRef.parse((image or draw(names)) + (f"@v{pin}" if pin else ""))
+    disks = st.fixed_dictionaries(
+        {"name": st.from_regex("[a-z0-9]{1,11}", fullmatch=True), "image": st.just(ref)},
+        optional={"persistence": st.sampled_from(["keep", "readonly"]), "overlayLimit": sizes},
+    )
+    several = draw(st.none() | st.lists(disks, min_size=1, max_size=3, unique_by=lambda disk: str(disk["name"])))
     spec = {
         "machine": machine or draw(names),
-        "image": ref,
+        **({"disks": several} if several else {"image": ref}),
         "state": state or draw(st.sampled_from(["running", "stopped"])),
         "persistence": draw(st.sampled_from(["ephemeral", "keep", "readonly"])),
         "overlayLimit": draw(st.none() | sizes),

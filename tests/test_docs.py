@@ -29,6 +29,7 @@ from api import (
 from api.auth import routes as auth
 from api.auth import tokens, users
 from api.cli import client, failure
+from api.uploads import routes as uploads
 from controller.settings import Settings
 from manifests.kinds import KINDS
 from manifests.load import Invalid, load
@@ -42,8 +43,9 @@ WORD = re.compile(r"(?:[A-Z][a-z]+)+", re.ASCII).fullmatch
 
 # Constants in the rooms of the verdicts that are no reasons: statuses, condition types, phases that only a phase is.
 NO_REASONS = {"True", "False", "Unknown", "Ready", "Held", "Pending", "Failed"}
-VERDICTS = ("controller/core/verdicts.py", "controller/core/status.py", "controller/core/choice.py", "api/live/liveness.py")
-BEARERS = {"EffectRefused": 0, "EffectFailed": 0, "SourceProblem": 0, "Missing": 0, "Event": 2}
+_CORE = [f"controller/core/{name}.py" for name in ("verdicts", "status", "image_status", "choice")]
+VERDICTS = (*_CORE, "api/live/liveness.py")
+BEARERS = {"EffectRefused": 0, "EffectFailed": 0, "SourceProblem": 0, "Missing": 0, "Event": 2, "Remark": 1}
 
 
 def rows(page: Path) -> Iterator[list[str]]:
@@ -155,7 +157,7 @@ def test_operations_has_exactly_the_reasons_that_the_code_can_give() -> None:
 
 
 def test_the_reasons_are_found_in_every_room_that_gives_some() -> None:
-    assert {"DhcpNotRestarted", "SourceNotRaw", "MachineBusy", "Suspended", "ControllerGone", "NoNetwork"} <= reasons()
+    assert {"DhcpNotRestarted", "SourceForeign", "MachineBusy", "Suspended", "ControllerGone", "NoNetwork"} <= reasons()
 
 
 def test_configuration_has_exactly_the_settings_with_their_defaults() -> None:
@@ -179,9 +181,10 @@ def test_the_documents_name_no_setting_that_does_not_exist() -> None:
 
 def test_api_has_exactly_the_routes() -> None:
     text = (ROOT / "docs/api.md").read_text()
-    told = {(method, path) for method, path in re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[^` ]*)`", text)}
-    single = (health, changes, sessions, bulk, history, audit, inspection, watch, webhooks, auth, users, tokens, bindings)
-    routers = (*(one.router for one in single), deleted.router, objects.router("machines"))
+    told = {(method, path) for method, path in re.findall(r"`(GET|POST|PUT|PATCH|DELETE|OPTIONS) (/[^` ]*)`", text)}
+    everyday = (changes, sessions, bulk, history, inspection, watch, uploads)
+    others = (health, audit, webhooks, auth, users, tokens, bindings)
+    routers = (*(one.router for one in (*everyday, *others)), deleted.router, objects.router("machines"))
     routes = [route for router in routers for route in router.routes]
     known = {(method, route.path.replace("/machines", "/{kinds}")) for route in routes for method in route.methods}
     assert told == known

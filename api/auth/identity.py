@@ -32,14 +32,17 @@ class Identity:
 
     async def used(self, key: str) -> None:
         """Once a minute at most; a store that does not answer loses no more than that."""
-        now = self.clock.monotonic()
-        if now < self.uses.get(key, float("-inf")) + _USE_SECONDS:
+        if self.noted(key):
             return
-        self.uses[key] = now
+        self.uses[key] = self.clock.monotonic()
         try:
             await self.store.key_used(key, self.clock.now(), _USE_SECONDS)
         except StoreError as error:
             structlog.get_logger("api.auth").error("use of a token not written", token=key, error=str(error))
+
+    def noted(self, key: str) -> bool:
+        """Whether its last use was written lately."""
+        return self.clock.monotonic() < self.uses.get(key, float("-inf")) + _USE_SECONDS
 
 
 def identity(

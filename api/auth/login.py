@@ -7,21 +7,22 @@ A wrong password, an unknown user, a disabled and a locked account are one answe
 import math
 import secrets
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
 import structlog
 
 from api import peer
-from api.auth import names
+from api.auth import log, names
 from api.auth.credentials import digest
-from api.auth.log import note
 from api.deps import Door, Principal
 from api.problems import Forbidden, Unauthorised, Unavailable
 from api.token import TokenError
-from controller.ports.accounts import User
-from controller.ports.logins import Family, Reused
+from controller.ports.accounts import Ending, User
+from controller.ports.audit import Entry
+from controller.ports.logins import Family, Reused, Use
+from controller.ports.store import Conflict
 
 _WRONG = (
     "User name or password is wrong, or the account is not open now: after several failures it is closed for some minutes. "
@@ -53,27 +54,39 @@ async def login(door: Door, name: str, password: str, who: Principal) -> Pair:
     user = await verified(door, "login", name.lower(), password, who)
     store, now = door.identity.store, door.clock.now()
     family, refresh = Family(str(uuid.uuid4()), user.uid), _refresh_token()
-    await store.open_family(family, digest(refresh), now, _expires(door))
-    await store.logged_in(user.uid, now)
-    await note(door, "login", user.name, who.address, who.request_id, "allowed")
+    told = log.entry(door, who, "login", name=user.name)
+    try:
+        await store.open_family(family, digest(refresh), now, _expires(door), password=user.password, told=told)
+    except Conflict:
+        await log.failed(door, "login", user.name, who, "refused")
+        raise Unauthorised(_WRONG) from None
+    log.say(told)
     return _pair(door, user.name, family, refresh)
 
 
 async def refresh(door: Door, token: str, who: Principal) -> Pair:
     """Each refresh token works once; the second time its family is over for good. Unauthorised, Unavailable, StoreError."""
-    ours, successor = door.identity, _refresh_token()
-    try:
-        family = await ours.store.rotate(digest(token), digest(successor), door.clock.now(), _expires(door))
-    except Reused as reused:
-        await revoke(door, reused.family.id)
-        await note(door, "refresh", _name(door, reused.family.owner), who.address, who.request_id, "reused")
-        raise Unauthorised(_OVER) from None
+    ours, successor, now = door.identity, _refresh_token(), door.clock.now()
     await ours.known.fresh()
-    user = ours.known.user(family.owner) if family else None
-    if family is None or user is None:
-        await note(door, "refresh", "", who.address, who.request_id, "refused")
+
+    def told(use: Use) -> Entry:
+        entry = log.entry(door, who, "refresh", name=_name(door, use.family.owner))
+        may = ours.known.user(use.family.owner) is not None
+        return replace(entry, outcome="reused" if use.again else "ok" if may else "refused")
+
+    try:
+        family = await ours.store.rotate(digest(token), digest(successor), now, _expires(door), until=_over(door), told=told)
+    except Reused as reused:
+        log.say(told(Use(reused.family, again=True)))
+        await revoke(door, reused.family.id)
+        raise Unauthorised(_OVER) from None
+    if family is None:
+        await log.failed(door, "refresh", "", who, "refused")
         raise Unauthorised(_OVER)
-    await note(door, "refresh", user.name, who.address, who.request_id, "allowed")
+    log.say(told(Use(family, again=False)))
+    user = ours.known.user(family.owner)
+    if user is None:
+        raise Unauthorised(_OVER)
     return _pair(door, user.name, family, successor)
 
 
@@ -81,21 +94,21 @@ async def logout(door: Door, who: Principal) -> None:
     """Forbidden, StoreError."""
     if not who.family:
         raise Forbidden("Only a login can be logged out of: DELETE /api/v1/tokens/ID revokes an API key.")
-    await door.identity.store.close_family(who.family)
-    await revoke(door, who.family, who.jti)
-    await note(door, "logout", who.name, who.address, who.request_id, "allowed")
+    told = log.entry(door, who, "logout")
+    await door.identity.store.close_family(who.family, door.clock.now(), _over(door), told)
+    log.say(told)
+    await revoke(door, who.family)
 
 
-async def end_logins(door: Door, uid: str, keep: str | None = None) -> None:
-    """All of a user's logins but one, with the access tokens that came of them. StoreError."""
-    await revoke(door, *await door.identity.store.close_families(uid, keep))
+def ending(door: Door, keep: str | None = None) -> Ending:
+    """All of a user's logins but one end, with the access tokens that came of them."""
+    return Ending(door.clock.now(), _over(door), keep)
 
 
-async def revoke(door: Door, *ids: str) -> None:
-    """Here at once, on other replicas within a second. StoreError."""
-    now = door.clock.now()
-    if ids:
-        await door.identity.revocations.revoke(ids, now, now + door.identity.access.life + timedelta(minutes=1))
+async def revoke(door: Door, *families: str) -> None:
+    """The store has revoked them: so that it holds here at once, on other replicas within a second. StoreError."""
+    if families:
+        await door.identity.revocations.revoke(families, door.clock.now(), _over(door))
     await door.identity.known.look()
 
 
@@ -119,7 +132,7 @@ async def verified(door: Door, action: str, name: str, password: str, who: Princ
         settings = door.settings
         failed = [origin] if locked else [origin, subject]
         await store.failed(failed, door.clock.now(), settings.lockout_failures, settings.lockout_minutes * 60)
-    await note(door, action, names.shown(name), who.address, who.request_id, "locked" if locked else "refused")
+    await log.failed(door, action, names.shown(name), who, "locked" if locked else "refused")
     raise Unauthorised(_WRONG)
 
 
@@ -127,7 +140,7 @@ async def _admit(door: Door, action: str, name: str, origin: str, who: Principal
     now = door.clock.now()
     until = (await door.identity.store.locked([origin], now)).get(origin)
     if until is not None:
-        await note(door, action, names.shown(name), who.address, who.request_id, "locked")
+        await log.failed(door, action, names.shown(name), who, "locked")
         seconds = max(1, math.ceil((until - now).total_seconds()))
         raise Unauthorised(f"Too many failed logins came from your address: wait {seconds} seconds.", seconds)
 
@@ -153,3 +166,8 @@ def _refresh_token() -> str:
 
 def _expires(door: Door) -> datetime:
     return door.clock.now() + timedelta(days=door.settings.refresh_days)
+
+
+def _over(door: Door) -> datetime:
+    """When the last access token that is given out now opens nothing any more."""
+    return door.clock.now() + door.identity.access.life + timedelta(minutes=1)

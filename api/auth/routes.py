@@ -6,9 +6,8 @@ from fastapi import APIRouter, Depends
 from fastapi.security import OAuth2PasswordRequestForm
 
 from api.answers import refusals
-from api.auth import accounts, login
+from api.auth import accounts, log, login
 from api.auth.bodies import Me, PasswordBody, RefreshBody, RegisterBody, Tokens, UserAnswer, accepted
-from api.auth.log import note
 from api.bodies import refused
 from api.deps import Asking, DoorOf
 from api.problems import Forbidden, Unauthorised
@@ -56,10 +55,16 @@ async def change_password(door: DoorOf, who: Asking, body: PasswordBody) -> None
         user = await login.verified(door, "password", who.name, old, who)
     except Unauthorised:
         raise refused("", "old_password", "is not the password, or there were too many failures: try again later") from None
-    hashed = await door.identity.hashes.make(new)
-    changed = await door.identity.store.change_user(who.name, password=hashed, if_password=user.password)
-    await login.end_logins(door, changed.uid, keep=who.family)
-    await note(door, "password", who.name, who.address, who.request_id, "allowed")
+    hashed, told = await door.identity.hashes.make(new), log.entry(door, who, "password")
+    _, ended = await door.identity.store.change_user(
+        who.name,
+        password=hashed,
+        if_password=user.password,
+        ends=login.ending(door, keep=who.family),
+        told=lambda _: told,
+    )
+    log.say(told)
+    await login.revoke(door, *ended)
 
 
 @router.post(
@@ -71,11 +76,12 @@ async def change_password(door: DoorOf, who: Asking, body: PasswordBody) -> None
 async def register(door: DoorOf, who: Asking, body: RegisterBody) -> UserAnswer:
     """A VIEWER, whatever else is said."""
     if door.settings.registration != "open":
-        await note(door, "register", body.username, who.address, who.request_id, "refused")
+        await log.failed(door, "register", body.username, who, "refused")
         raise Forbidden("Registration is closed: ask an administrator for an account.")
-    user = await accounts.create(door, body.username, accepted(body.password, body.username), Role.VIEWER)
-    await note(door, "register", user.name, who.address, who.request_id, "allowed")
-    return UserAnswer.of(user)
+    told = log.entry(door, who, "register", name=body.username)
+    return UserAnswer.of(
+        await accounts.create(door, body.username, accepted(body.password, body.username), Role.VIEWER, told)
+    )
 
 
 def _tokens(pair: login.Pair) -> Tokens:

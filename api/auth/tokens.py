@@ -15,9 +15,9 @@ from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
 from api.answers import refusals
+from api.auth import log
 from api.auth.bodies import ListMetadata, Username, example
 from api.auth.credentials import LOCAL, PREFIX, digest
-from api.auth.log import note
 from api.bodies import refused
 from api.deps import Asking, Door, DoorOf, Principal
 from api.problems import Forbidden
@@ -92,7 +92,7 @@ async def list_tokens(door: DoorOf, who: Asking) -> TokenList:
     return TokenList(items=shown, metadata=ListMetadata.model_validate({"continue": None}))
 
 
-@router.post("", summary="Make an API key", status_code=201, responses=refusals(400, 403, 404))
+@router.post("", summary="Make an API key", status_code=201, responses=refusals(400, 403, 404, 409))
 async def create(door: DoorOf, who: Asking, body: NewToken) -> TokenShown:
     owner = await _owner(door, who, body)
     now, secret = door.clock.now(), secrets.token_urlsafe(32)
@@ -100,26 +100,29 @@ async def create(door: DoorOf, who: Asking, body: NewToken) -> TokenShown:
         raise refused("", "expiresAt", "has passed: take a time to come, or leave it out")
     scopes = tuple(_SCOPES[one] for one in Scope if one in body.scopes)
     key = ApiKey(secrets.token_hex(6), owner, body.name, digest(secret), scopes, now, body.expires_at)
-    await door.identity.store.add_key(key)
+    told = log.entry(door, who, "token-create", key.id)
+    await door.identity.store.add_key(key, told)
+    log.say(told)
     await door.identity.known.look()
-    await note(door, "token-create", who.name, who.address, who.request_id, "allowed", key.id)
     return TokenShown(token=f"{PREFIX}{key.id}_{secret}", **_fields(door, key))
 
 
 @router.delete("/{id}", summary="Revoke an API key", status_code=204, responses=refusals(403, 404))
 async def revoke(id: Id, door: DoorOf, who: Asking) -> None:
     key = await _handled(door, who, id)
-    await door.identity.store.remove_key(key.id)
+    told = log.entry(door, who, "token-revoke", key.id)
+    await door.identity.store.remove_key(key.id, told)
+    log.say(told)
     await door.identity.known.look()
-    await note(door, "token-revoke", who.name, who.address, who.request_id, "allowed", key.id)
 
 
 @router.post("/{id}/rotate", summary="Another secret for an API key; the old one ends now", responses=refusals(403, 404))
 async def rotate(id: Id, door: DoorOf, who: Asking) -> TokenShown:
     key, secret = await _handled(door, who, id), secrets.token_urlsafe(32)
-    rotated = await door.identity.store.rotate_key(key.id, digest(secret))
+    told = log.entry(door, who, "token-rotate", key.id)
+    rotated = await door.identity.store.rotate_key(key.id, digest(secret), told)
+    log.say(told)
     await door.identity.known.look()
-    await note(door, "token-rotate", who.name, who.address, who.request_id, "allowed", key.id)
     return TokenShown(token=f"{PREFIX}{key.id}_{secret}", **_fields(door, rotated))
 
 

@@ -8,9 +8,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
 from api.answers import refusals
-from api.auth import accounts, login, names, personal
+from api.auth import accounts, log, login, names, personal
 from api.auth.bodies import ADA, ListMetadata, NewUser, UserAnswer, UserChange, accepted, example
-from api.auth.log import note
 from api.deps import Administrator, Door, DoorOf
 from api.problems import Malformed
 from controller.ports.accounts import User
@@ -45,9 +44,8 @@ async def list_users(
 
 @router.post("", summary="Make an account", status_code=201, responses=refusals(400, 403, 409))
 async def create(door: DoorOf, who: Administrator, body: NewUser) -> UserAnswer:
-    user = await accounts.create(door, body.username, accepted(body.password, body.username), body.role)
-    await note(door, "user-create", who.name, who.address, who.request_id, "allowed", user.name, after={"role": user.role})
-    return UserAnswer.of(user)
+    told = log.entry(door, who, "user-create", body.username, after={"role": body.role.value})
+    return UserAnswer.of(await accounts.create(door, body.username, accepted(body.password, body.username), body.role, told))
 
 
 @router.get("/{name}", summary="Read one account", responses=refusals(403, 404))
@@ -57,28 +55,21 @@ async def read(name: Named, door: DoorOf, who: Administrator) -> UserAnswer:
 
 @router.patch("/{name}", summary="Change role or password, shut out, unlock", responses=refusals(400, 403, 404))
 async def change(name: Named, door: DoorOf, who: Administrator, body: UserChange) -> UserAnswer:
-    old = await _found(door, name)
-    user, _ = await accounts.change(door, name, body)
-    after = body.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-    before = {field: getattr(old, field) for field in after if field in ("role", "disabled")}
-    asked = (who.name, who.address, who.request_id)
-    await note(door, "user-change", *asked, "allowed", user.name, before=before, after=after)
-    return await _shown(door, user)
+    await _found(door, name)
+    return await _shown(door, await accounts.change(door, name, body, who))
 
 
 @router.delete(
     "/{name}", summary="Delete an account, with its logins and keys", status_code=204, responses=refusals(403, 404)
 )
 async def delete(name: Named, door: DoorOf, who: Administrator, erase: Erase = False) -> None:
-    """With ``erase`` nobody can tell any more who stands behind what they did."""
-    await _found(door, name)
-    user = await door.identity.store.remove_user(name)
-    await door.bound.look()
-    await door.identity.store.forgive(login.account(name))
-    await door.identity.known.look()
-    await note(door, "user-delete", who.name, who.address, who.request_id, "allowed", user.name)
-    if erase:
-        await door.store.erase(user.name, who.actor, door.clock.now())
+    """With ``erase`` nobody can tell any more who stands behind what they did; that can be asked for afterwards too."""
+    late = erase and names.possible(name) and name not in names.RESERVED and await door.identity.store.user(name) is None
+    if not late:
+        await _found(door, name)
+        await accounts.remove(door, name, who)
+    if erase and not any((await door.store.erase(name, who.actor, door.clock.now())).values()) and late:
+        raise NotFound(f"Nothing is kept about {name}.")
 
 
 @router.get("/{name}/export", summary="All that is kept about one person", responses=refusals(403, 404))

@@ -111,9 +111,9 @@ def prune(
     """
     from api import moments
     from api.cli.daemon import read_settings, telling
-    from controller import bootstrap
+    from controller.bootstrap import here, stores
 
-    now = bootstrap.clock().now()
+    now = here.clock().now()
     try:
         until = moments.parse(before, now)
     except ValueError as error:
@@ -121,7 +121,7 @@ def prune(
     if until > now:
         raise Failure("--before is in the future: that would remove everything", USAGE, remedy="write a time that is over")
     settings = read_settings()
-    gone = telling(lambda: bootstrap.prune_audit(settings, until))
+    gone = telling(lambda: stores.prune_audit(settings, until))
     output.line(f"{gone} rows removed")
 
 

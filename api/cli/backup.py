@@ -41,7 +41,7 @@ def create(
       ggnet backup create - | ssh elsewhere 'umask 077; cat > ggnet.tar.gz'
     """
     from api.version import version
-    from controller import bootstrap
+    from controller.bootstrap import archives
     from controller.settings import Settings
 
     if keep is not None and not to.is_dir():
@@ -49,7 +49,7 @@ def create(
     if str(to) == "-" and typer.get_binary_stream("stdout").isatty():
         raise Failure("a backup is nothing for a terminal", USAGE, remedy="redirect it into a file")
     settings, target = client.load(Settings), None if str(to) == "-" else to
-    contents, place = _telling(lambda: bootstrap.backup(settings, target, version(), keys=not without_keys, keep=keep))
+    contents, place = _telling(lambda: archives.create(settings, target, version(), keys=not without_keys, keep=keep))
     output.note(f"{place}: {_summary(contents)}")
 
 
@@ -61,9 +61,9 @@ def check(source: From) -> None:
 
       ggnet backup check ggnet-20260105T031500Z.tar.gz
     """
-    from controller import bootstrap
+    from controller.bootstrap import archives
 
-    contents = _telling(lambda: bootstrap.backup_check(_source(source)))
+    contents = _telling(lambda: archives.check(_source(source)))
     output.line(f"made {contents.made_at:%Y-%m-%dT%H:%M:%SZ} by ggnet {contents.version}, schema {contents.revision}")
     for name, rows in sorted(contents.tables.items()):
         output.line(f"  {name}: {rows}")
@@ -87,16 +87,16 @@ def restore(
 
       ggnet backup restore ggnet-20260105T031500Z.tar.gz --yes
     """
-    from controller import bootstrap
+    from controller.bootstrap import archives
     from controller.settings import Settings
 
     settings, place = client.load(Settings), _source(source)
     if not yes:
-        contents = _telling(lambda: bootstrap.backup_check(place))
+        contents = _telling(lambda: archives.check(place))
         raise Failure(
             f"nothing was restored: {_summary(contents)}", USAGE, remedy="add --yes to put it into the configured database"
         )
-    contents = _telling(lambda: bootstrap.restore(settings, place, keys=not without_keys, replace=replace))
+    contents = _telling(lambda: archives.restore(settings, place, keys=not without_keys, replace=replace))
     output.line(f"restored: {_summary(contents)}")
 
 

@@ -23,6 +23,7 @@ _EXIT = {
     "invalid": INVALID,
     "malformed": INVALID,
     "too_large": INVALID,
+    "too_long": INVALID,
     "unauthorised": UNAUTHORISED,
     "forbidden": UNAUTHORISED,
     "conflict": CONFLICT,
@@ -32,6 +33,11 @@ _EXIT = {
     "managed": CONFLICT,
     "refused": CONFLICT,
     "in_progress": CONFLICT,
+    "too_many_uploads": CONFLICT,
+    "wrong_offset": CONFLICT,
+    "locked": CONFLICT,
+    "over_quota": CONFLICT,
+    "no_room": CONFLICT,
     "idempotency_mismatch": INVALID,
     "guarded": GUARDED,
 }
@@ -44,6 +50,7 @@ _REMEDY = {
     "guarded": "shut the PC down first, or add --force",
     "unavailable": "see ggnet doctor, and the daemon's log",
 }
+Body = Callable[[], Iterator[bytes]]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PREFIX = "/api/v1"
 
@@ -55,6 +62,10 @@ class Refusal(Failure):
         lines = tuple(problem_line(error) for error in errors) if len(errors) > 1 else ()
         super().__init__(message, code, remedy=remedy, lines=lines)
         self.errors = errors
+
+
+class Unreachable(Failure):
+    """Nobody answered, or the line broke."""
 
 
 class Client:
@@ -73,20 +84,29 @@ class Client:
 
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
         """What the daemon answered. Failure."""
+        kwargs["params"] = {key: value for key, value in (kwargs.get("params") or {}).items() if value is not None}
+        response = self.exchange(method, path, **kwargs)
+        if response.is_success:
+            return response.json() if response.content else None
+        raise failure(response)
+
+    def exchange(self, method: str, path: str, body: "Body | None" = None, **kwargs: Any) -> "httpx.Response":
+        """Whatever was answered; ``body`` makes what is sent, anew each time. Unreachable."""
         import httpx
 
-        kwargs["params"] = {key: value for key, value in (kwargs.get("params") or {}).items() if value is not None}
+        def ask() -> httpx.Response:
+            sent: dict[str, Any] = kwargs if body is None else {**kwargs, "content": body()}
+            return self.http.request(method, PREFIX + path, **sent)
+
         try:
-            response = self.http.request(method, PREFIX + path, **kwargs)
+            response = ask()
             if response.status_code == 401 and self.renewal is not None and self.renewal():
-                response = self.http.request(method, PREFIX + path, **kwargs)
+                response = ask()
         except httpx.HTTPError as error:
             raise _unreachable(self.http, error) from error
         if "date" in response.headers:
             self.now = parsedate_to_datetime(response.headers["date"])
-        if response.is_success:
-            return response.json() if response.content else None
-        raise failure(response)
+        return response
 
     @contextlib.contextmanager
     def events(self, path: str, **params: Any) -> Iterator[Iterator[str]]:
@@ -254,6 +274,6 @@ def _local_token(settings: "Settings", host: str) -> str:
         raise Failure(str(error), UNAUTHORISED, remedy="or log in: ggnet login") from None
 
 
-def _unreachable(http: "httpx.Client", error: Exception) -> Failure:
+def _unreachable(http: "httpx.Client", error: Exception) -> Unreachable:
     reason = clean(str(error)) or type(error).__name__
-    return Failure(f"no answer from {http.base_url}: {reason}", remedy="start the daemon (ggnet up), or set GGNET_URL")
+    return Unreachable(f"no answer from {http.base_url}: {reason}", remedy="start the daemon (ggnet up), or set GGNET_URL")

@@ -38,9 +38,23 @@ def labels(item: Item) -> str:
     return output.labels(item["metadata"])
 
 
+def images(item: Item) -> str:
+    """Of a session with several disks ``os=win11@stable,games=games``."""
+    disks = item["spec"].get("disks")
+    return ",".join(f"{disk['name']}={disk['image']}" for disk in disks) if disks else spec("image")(item)
+
+
 def version(item: Item) -> str:
+    disks = item.get("status", {}).get("disks")
+    if disks:
+        return ",".join(f"v{disk['version']}" if "version" in disk else "-" for disk in disks)
     found = item.get("status", {}).get("imageVersion", item.get("status", {}).get("version"))
     return f"v{found}" if found is not None else ""
+
+
+def overlays(item: Item) -> str:
+    disks = item.get("status", {}).get("disks")
+    return ",".join(disk.get("overlay", "-") for disk in disks) if disks else status("overlay")(item)
 
 
 def size(item: Item) -> str:
@@ -78,7 +92,7 @@ COLUMNS: Mapping[str, tuple[tuple[Column, ...], tuple[Column, ...]]] = {
         (
             ("NAME", name),
             ("MACHINE", spec("machine")),
-            ("IMAGE", spec("image")),
+            ("IMAGE", images),
             ("VERSION", version),
             ("PHASE", phase),
             ("READY", ready),
@@ -86,7 +100,7 @@ COLUMNS: Mapping[str, tuple[tuple[Column, ...], tuple[Column, ...]]] = {
         ),
         (
             ("TARGET", status("target")),
-            ("OVERLAY", status("overlay")),
+            ("OVERLAY", overlays),
             ("PERSISTENCE", spec("persistence")),
             ("LABELS", labels),
         ),

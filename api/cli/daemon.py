@@ -3,6 +3,7 @@
 These alone meet the composition root; the other verbs are clients.
 """
 
+import gc
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,13 +17,14 @@ from api.cli.failure import CHANGES, ERROR, Failure
 
 if TYPE_CHECKING:
     from api.deps import Door
-    from controller.bootstrap import Persistence
+    from controller.bootstrap.stores import Persistence
     from controller.ports.clock import Clock
     from controller.ports.hints import Hints
     from controller.ports.traces import Traces
     from controller.settings import Settings
 
 T = TypeVar("T")
+_USUAL = gc.get_threshold()
 Simulate = Annotated[bool, typer.Option("--simulate", help="A data plane in memory; every status says so.")]
 
 
@@ -35,7 +37,7 @@ def up(simulate: Simulate = False) -> None:
 
       GGNET_MANIFESTS=./manifests ggnet up --simulate
     """
-    from controller import bootstrap
+    from controller.bootstrap import daemon
 
     settings = read_settings()
     sock, token = _open(settings)
@@ -45,7 +47,7 @@ def up(simulate: Simulate = False) -> None:
         async def door(store: "Persistence", hints: "Hints", clock: "Clock") -> None:
             await _serve(settings, (store, hints), clock, token, traces, sock)
 
-        _run(lambda: bootstrap.run_all(settings, simulate, door))
+        _run(lambda: daemon.run_all(settings, simulate, door))
 
 
 def api() -> None:
@@ -55,7 +57,7 @@ def api() -> None:
 
       GGNET_DATABASE_URL=postgresql+asyncpg://ggnet@db/ggnet ggnet api
     """
-    from controller import bootstrap
+    from controller.bootstrap import here, stores
 
     settings = read_settings()
     sock, token = _open(settings)
@@ -63,8 +65,8 @@ def api() -> None:
     with _telling_of(settings, token) as traces:
 
         async def door() -> None:
-            async with bootstrap.open_store(settings) as persistence:
-                await _serve(settings, persistence, bootstrap.clock(), token, traces, sock)
+            async with stores.open_store(settings) as persistence:
+                await _serve(settings, persistence, here.clock(), token, traces, sock)
 
         _run(door)
 
@@ -76,11 +78,11 @@ def controller(simulate: Simulate = False) -> None:
 
       ggnet controller
     """
-    from controller import bootstrap
+    from controller.bootstrap import daemon
 
     settings = read_settings()
     with _telling_of(settings):
-        _run(lambda: bootstrap.run_controller(settings, simulate))
+        _run(lambda: daemon.run_controller(settings, simulate))
 
 
 def migrate(
@@ -94,14 +96,14 @@ def migrate(
 
       ggnet migrate --check
     """
-    from controller import bootstrap
+    from controller.bootstrap import stores
 
     settings = read_settings()
-    if check and not telling(lambda: bootstrap.schema_current(settings)):
+    if check and not telling(lambda: stores.schema_current(settings)):
         output.line("the schema is not current: run ggnet migrate")
         raise typer.Exit(CHANGES)
     if not check:
-        telling(lambda: bootstrap.migrate(settings))
+        telling(lambda: stores.migrate(settings))
     output.line("the schema is current")
 
 
@@ -112,10 +114,10 @@ def doctor() -> None:
 
       ggnet doctor
     """
-    from controller import bootstrap
+    from controller.bootstrap import here
 
     settings = read_settings()
-    found = telling(lambda: bootstrap.doctor(settings))
+    found = telling(lambda: here.doctor(settings))
     for one in found:
         sign = {"ok": "ok  ", "warning": "warn", "error": "FAIL"}[one.level]
         colour = {"ok": "Ready", "warning": "Warning", "error": "Failed"}[one.level]
@@ -137,10 +139,10 @@ def _open(settings: "Settings") -> tuple[socket.socket, str]:
     from api.auth.identity import keyring
     from api.serve import ListenError, bind
     from api.token import TokenError, ensure
-    from controller import bootstrap
+    from controller.bootstrap import here
 
     try:
-        keyring(settings).ensure(bootstrap.clock().now())
+        keyring(settings).ensure(here.clock().now())
         return bind(settings.listen), ensure(settings.state_dir)
     except (ListenError, TokenError) as error:
         raise Failure(str(error)) from None
@@ -152,11 +154,11 @@ def _telling_of(settings: "Settings", *secrets: str) -> Iterator["Traces | None"
     import structlog
 
     from api.version import version
-    from controller import bootstrap
+    from controller.bootstrap import reports
     from controller.settings import SettingsError
 
     try:
-        with bootstrap.telling(settings, version(), *secrets) as traces:
+        with reports.telling(settings, version(), *secrets) as traces:
             try:
                 yield traces
             except Failure:
@@ -164,7 +166,7 @@ def _telling_of(settings: "Settings", *secrets: str) -> Iterator["Traces | None"
             except Exception as error:
                 structlog.get_logger().critical("the daemon failed", exc_info=error)
                 raise
-    except (bootstrap.NotInstalled, bootstrap.Misspelt, SettingsError) as error:
+    except (reports.NotInstalled, reports.Misspelt, SettingsError) as error:
         raise Failure(str(error)) from None
 
 
@@ -184,37 +186,41 @@ async def _serve(
     from api.auth.identity import identity
     from api.deps import Door
     from api.serve import serve
-    from controller import bootstrap
+    from controller.bootstrap import doors, stores
 
     host, port = sock.getsockname()[:2]
     output.note(
         f"API on http://{f'[{host}]' if ':' in host else host}:{port}, token in {settings.state_dir / 'admin.token'}"
     )
     store, hints = persistence
-    outbox = bootstrap.outbox(settings, store)
+    outbox = doors.outbox(settings, store)
     async with (
-        bootstrap.open_revocations(settings, store) as revocations,
-        bootstrap.open_rates(settings) as rates,
+        stores.open_revocations(settings, store) as revocations,
+        stores.open_rates(settings) as rates,
         anyio.create_task_group() as tasks,
     ):
         ours = identity(store, revocations, clock, settings)
-        tasks.start_soon(bootstrap.deliver, settings, store, outbox, selectors.parse)
-        door = Door(store, clock, settings, token, hints, ours, outbox, rates)
+        tasks.start_soon(doors.deliver, settings, store, outbox, hints, selectors.parse)
+        door = Door(store, clock, settings, token, hints, ours, outbox, doors.uploads(settings, store), rates)
         tasks.start_soon(_keep, door)
         await serve(create(door, traces=traces), sock)
         tasks.cancel_scope.cancel()
 
 
+_SEARCHED = (1_000, 10, 200)
+"""After how many new objects the youngest are searched for garbage, and after how many searches their elders are. By
+CPython's own (700, 10, 10) a thousand watchers are searched while they come, for 0.15 s."""
+
+
 async def _keep(door: "Door") -> None:
     """What was read stays: to search it for garbage again and again would stall the loop."""
-    import gc
-
     from controller.ports.store import StoreError
 
     with suppress(StoreError):
         await door.mirror.fresh()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_SEARCHED)
 
 
 def _run(work: Callable[[], Awaitable[None]]) -> None:
@@ -235,6 +241,7 @@ def _run(work: Callable[[], Awaitable[None]]) -> None:
                 await work()
                 group.cancel_scope.cancel()
 
+    gc.set_threshold(*_USUAL)  # it is loaded, and lives long
     telling(lambda: anyio.run(until_told, backend_options=LOOP))
 
 

@@ -104,9 +104,9 @@ def changing(place: Path | None) -> Iterator[Logins]:
 
 
 def _write(path: Path, logins: Logins) -> None:
-    from controller.bootstrap import keep
+    from controller.bootstrap import here
 
     try:
-        keep(path, json.dumps(asdict(logins), indent=1).encode())
+        here.keep(path, json.dumps(asdict(logins), indent=1).encode())
     except OSError as error:
         raise Failure(f"{path} cannot be written: {error.strerror}") from None

@@ -25,7 +25,7 @@ class Asked:
         return {name: "true" for name, wanted in given.items() if wanted}
 
 
-def do(connection: Client, verb: str, asked: Asked, wanted: Mapping[str, str]) -> Sequence[Ref]:
+def do(connection: Client, verb: str, asked: Asked, wanted: Mapping[str, object]) -> Sequence[Ref]:
     """The sessions that are on their way. Failure, when some were refused."""
     which = {"labelSelector": asked.selector} if asked.names is None else {"machines": list(asked.names)}
     answer = connection.post(f"/bulk/{verb}", json={**which, **wanted}, params=asked.params)

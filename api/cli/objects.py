@@ -175,6 +175,9 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and all(isinstance(one, dict) for one in value):
+            for at, one in enumerate(value):
+                yield f"{prefix}{key}[{at}]", "  ".join(f"{name}={text}" for name, text in _flat(one))
         else:
             text = ", ".join(str(one) for one in value) if isinstance(value, list) else value
             yield f"{prefix}{key}", str(text)

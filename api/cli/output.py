@@ -19,6 +19,7 @@ _COLOUR = {
     "Pending": "yellow",
     "Preparing": "yellow",
     "Stopping": "yellow",
+    "Committing": "yellow",
     "guarded": "yellow",
     "Warning": "yellow",
     "next-boot": "yellow",

@@ -9,8 +9,14 @@ from api.cli.output import clean, line, paint
 
 _VERBS = {
     "ImportImage": ("+", "import image"),
+    "DeleteVersion": ("-", "delete version"),
+    "NoteUse": ("~", "note use of"),
+    "ReleaseVersion": ("~", "note whether its Image is declared of"),
     "CreateOverlay": ("+", "create disk"),
+    "ActivateOverlay": ("~", "activate disk"),
+    "CommitOverlay": ("+", "commit disk"),
     "DeleteOverlay": ("-", "delete disk"),
+    "DiscardSource": ("-", "remove source"),
     "PublishTarget": ("~", "publish target"),
     "WithdrawTarget": ("-", "withdraw target"),
     "WriteBootFile": ("~", "write boot file"),

@@ -98,11 +98,11 @@ def rotate_key() -> None:
     from api.auth.identity import keyring
     from api.cli.failure import Failure
     from api.token import TokenError
-    from controller import bootstrap
+    from controller.bootstrap import here
 
     settings = client.settings()
     try:
-        made = keyring(settings).rotate(bootstrap.clock().now())
+        made = keyring(settings).rotate(here.clock().now())
     except TokenError as error:
         raise Failure(str(error), remedy="run it on the server, as the daemon's user or root") from None
     output.line(f"key {made} signs from now on; the one before verifies until all that it signed has expired")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from api.cli import client, kinds, many, options, output, waiting
+from api.cli.columns import images
 from api.cli.failure import USAGE, Failure
 from api.cli.kinds import Ref
 from api.cli.many import Asked
@@ -26,6 +27,10 @@ def start(
     image: Annotated[
         str | None, typer.Option("--image", help="Image, or IMAGE@v3; default: what it ran last.", show_default=False)
     ] = None,
+    disk: Annotated[
+        list[str] | None,
+        typer.Option("--disk", metavar="NAME=IMAGE", help="One of several disks; the first boots.", show_default=False),
+    ] = None,
     persistence: Annotated[
         str | None, typer.Option("--persistence", help="ephemeral, keep or readonly.", show_default=False)
     ] = None,
@@ -43,16 +48,19 @@ def start(
 
       ggnet start pc07 --image win11@v3 --wait
 
+      ggnet start pc07 --disk os=win11@stable --disk games=games@v2
+
       ggnet start -l room=main --image win11 --dry-run
     """
     deadline = time.monotonic() + options.seconds(timeout)
-    wanted = {key: value for key, value in (("image", image), ("persistence", persistence)) if value is not None}
+    given = (("image", image), ("disks", _disks(disk)), ("persistence", persistence))
+    wanted = {key: value for key, value in given if value is not None}
     connection = client.connect()
     asked = Asked(_names(machines, selector), selector, force, partial, dry_run)
     if asked.names is not None and len(asked.names) == 1:
         ref = Ref("sessions", asked.names[0])
         item = connection.post(f"{ref.path}/start", json=wanted, params=asked.params)
-        output.line(f"{ref.key} starts {item['spec']['image']}{options.dry(dry_run)}")
+        output.line(f"{ref.key} starts {images(item)}{options.dry(dry_run)}")
         going: Sequence[Ref] = [ref]
     else:
         going = many.do(connection, "start", asked, wanted)
@@ -121,6 +129,16 @@ def _post(what: str, verb: str, dry_run: bool) -> Ref:
     ref = kinds.parse_one(what)
     client.connect().post(f"{ref.path}/{verb}", params={"dryRun": "true" if dry_run else None})
     return ref
+
+
+def _disks(words: list[str] | None) -> list[dict[str, str]] | None:
+    """``os=win11@stable`` each. Failure, wrong usage."""
+    if not words:
+        return None
+    pairs = [word.partition("=") for word in words]
+    if wrong := next((word for word, (name, _, image) in zip(words, pairs, strict=True) if not name or not image), None):
+        raise Failure(f"{output.clean(wrong)} is no disk", USAGE, remedy="write it like --disk os=win11@stable")
+    return [{"name": name, "image": image} for name, _, image in pairs]
 
 
 def _names(machines: list[str] | None, selector: str | None) -> list[str] | None:

@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from starlette.types import Message, Send
 
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
-_TAKES = b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-ID"
+_TAKES = (
+    b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Tus-Resumable, Upload-Checksum, "
+    b"Upload-Length, Upload-Metadata, Upload-Offset, X-HTTP-Method-Override, X-Request-ID"
+)
 _SHOWS = (
-    b"ETag, Idempotent-Replay, Link, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, Warning, "
-    b"X-Request-ID"
+    b"ETag, Idempotent-Replay, Link, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, "
+    b"Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Expires, Upload-Length, "
+    b"Upload-Metadata, Upload-Offset, Warning, X-Request-ID"
 )
 _AGE = b"600"  # seconds that a browser may remember it: so long a shortened list goes on for pages that are open
 

@@ -5,7 +5,7 @@ Limits below two hundred are counted one by one.
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -48,14 +48,17 @@ class Standing:
 
 
 class Meter:
-    """Counts each request to who sent it: to an identity where its credential was good the last time, else to its address.
+    """Counts each request to who sent it: to an identity where its credential is known to be good, else to its address.
 
-    Asking with invented credentials so counts to the address; an identity is nobody's but its own. The token of the local
-    administrator is never counted: it is what gets somebody in when everybody else keeps the server busy.
+    ``whose`` tells that of a credential that comes for the first time. Asking with invented credentials so counts to the
+    address; an identity is nobody's but its own. The token of the local administrator is never counted: it is what gets
+    somebody in when everybody else keeps the server busy.
     """
 
-    def __init__(self, rates: Rates, settings: Settings, clock: Clock, token: str) -> None:
-        self._rates, self._clock = rates, clock
+    def __init__(
+        self, rates: Rates, settings: Settings, clock: Clock, token: str, whose: Callable[[bytes], str | None]
+    ) -> None:
+        self._rates, self._clock, self._whose = rates, clock, whose
         self._identity = Quota("identity", settings.rate_limit)
         self._address = Quota("address", settings.rate_limit_address)
         self._login = Quota("login", settings.rate_limit_login)
@@ -68,13 +71,21 @@ class Meter:
         given = headers.get(b"authorization", b"")
         if scope["path"] in FREE or hmac.compare_digest(given, self._token):
             return None
-        who = self._known.get(hash(given)) if given else None
+        who = (self._known.get(hash(given)) or self._whose(given)) if given else None
         if who is not None:
             return await self._take(self._identity, who)
         at = peer.network(scope["address"])
         if scope["path"] == _LOGIN and scope["method"] == "POST":
             await self._take(self._login, at)
         return await self._take(self._address, at)
+
+    def purse(self, given: bytes, name: str) -> "Purse | None":
+        """Of whom this credential stood for the last time, and still does; None: ``charge`` must find out."""
+        if hmac.compare_digest(given, self._token):
+            return Purse(None, name, self._handfuls)
+        if self._known.get(hash(given)) != name:
+            return None
+        return Purse(self._identity if self._identity.limit else None, name, self._handfuls)
 
     def settle(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """What became of the credential: whose it was, or that it is nobody's any more."""
@@ -97,11 +108,38 @@ class Meter:
             granted = await self._rates.take(quota, who, max(1, quota.limit // 100))
             _bounded(self._handfuls)
             have = self._handfuls[quota.name, who] = _Handful(granted.amount, granted.left, granted.until)
-        seconds = min(max(1, ceil(have.until - now)), quota.seconds)
         if not have.mine:
-            raise TooMany(quota, seconds)
-        have.mine -= 1
-        return Standing(quota, have.mine + have.left, seconds)
+            raise TooMany(quota, _seconds(quota, have, now))
+        return _spent(quota, have, now)
+
+
+class Purse:
+    """What a process has at hand for one asker, for requests that are answered without waiting."""
+
+    __slots__ = ("_handfuls", "_quota", "_who")
+
+    def __init__(self, quota: Quota | None, who: str, handfuls: Mapping[tuple[str, str], _Handful]) -> None:
+        self._quota, self._who, self._handfuls = quota, who, handfuls
+
+    def spend(self, now: float) -> list[tuple[bytes, bytes]] | None:
+        """One request, and what its client is told of that; None: nothing was counted, ``charge`` must ask for more.
+        ``now`` in seconds since 1970."""
+        quota = self._quota
+        if quota is None:
+            return []
+        have = self._handfuls.get((quota.name, self._who))
+        if have is None or have.until <= now or not have.mine:
+            return None
+        return _spent(quota, have, now).headers()
+
+
+def _spent(quota: Quota, have: _Handful, now: float) -> Standing:
+    have.mine -= 1
+    return Standing(quota, have.mine + have.left, _seconds(quota, have, now))
+
+
+def _seconds(quota: Quota, have: _Handful, now: float) -> int:
+    return min(max(1, ceil(have.until - now)), quota.seconds)
 
 
 def _bounded(kept: dict[Any, Any]) -> None:

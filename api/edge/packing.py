@@ -12,6 +12,8 @@ _GZIP = re.compile(rb"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=([0-9.]+)\s*)?(?:,|$)", r
 
 def wanted(accept_encoding: bytes) -> bool:
     """Whether gzip is named, and not with q=0."""
+    if not accept_encoding:
+        return False
     if accept_encoding.startswith(b"gzip,") or accept_encoding == b"gzip":
         return True
     found = _GZIP.search(accept_encoding)

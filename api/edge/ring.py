@@ -4,6 +4,7 @@ import asyncio
 import random
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
@@ -11,35 +12,34 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import peer, problems
 from api.deps import Door
+from api.edge.book import Book
 from api.edge.bounds import Bounds
 from api.edge.cors import Origins
 from api.edge.deadline import Deadline
 from api.edge.headers import secured
 from api.edge.inflow import Inflow
-from api.edge.meter import FREE, Meter
+from api.edge.meter import Meter
 from api.edge.outflow import Headers, Outflow
-from api.metrics import route
+from api.uploads import tus
 
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
 _GONE = 499  # of a client that did not wait for its answer; never sent
-_QUIET = FREE | {"/metrics"}
 
 
 class Edge:
-    def __init__(self, app: ASGIApp, door: Door, bounds: Bounds) -> None:
-        self.app, self.door, self.bounds = app, door, bounds
-        self.clock, self.metrics = door.clock, door.metrics
+    def __init__(self, app: ASGIApp, door: Door, bounds: Bounds, meter: Meter | None, book: Book) -> None:
+        self.app, self.bounds, self.meter, self.book = app, bounds, meter, book
+        self.uploads = replace(bounds, body=door.uploads.most, upload=None)
+        self.clock = door.clock
         self.proxies = door.settings.proxies or ()
         self.origins = Origins(door.settings.origins)
-        self.meter = Meter(door.rates, door.settings, door.clock, door.token) if door.rates is not None else None
-        self.log = structlog.get_logger(part="api")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        scope["request_id"], scope["address"] = _request_id(headers), peer.address(scope, self.proxies)
+        scope["request_id"], scope["address"] = request_id(headers), peer.address(scope, self.proxies)
         structlog.contextvars.bind_contextvars(request_id=scope["request_id"])
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -51,8 +51,11 @@ class Edge:
         if head:  # RFC 9110, 9.3.2: as GET, without the content
             scope = {**scope, "method": "GET"}
         extra: Headers = [*self.origins.opened(headers), (b"x-request-id", scope["request_id"].encode())]
+        if tus.speaks(scope["path"]):
+            extra.append((b"tus-resumable", problems.TUS.encode()))
         over_tls = peer.encrypted(scope, self.proxies)
-        inflow = Inflow(receive, headers, self.bounds)
+        bounds = self.uploads if tus.streams(scope["method"], scope["path"], headers) else self.bounds
+        inflow = Inflow(receive, headers, bounds)
         outflow = Outflow(
             send,
             headers,
@@ -62,16 +65,17 @@ class Edge:
             versioned=scope["method"] == "GET" and scope["path"].startswith("/api/"),
         )
         began = self.clock.monotonic()
-        self.metrics.in_flight.inc()
+        self.book.metrics.in_flight.inc()
         try:
             await self._guarded(scope, headers, inflow, outflow, extra)
         except ClientDisconnect:
             outflow.status = outflow.status or _GONE
         finally:
-            self.metrics.in_flight.dec()
+            self.book.metrics.in_flight.dec()
             if self.meter is not None:
                 self.meter.settle(scope, headers)
-            self._tell(scope, outflow.status or _GONE, self.clock.monotonic() - began, "HEAD" if head else scope["method"])
+            method = "HEAD" if head else scope["method"]
+            self.book.enter(scope, outflow.status or _GONE, self.clock.monotonic() - began, method)
 
     async def _guarded(
         self, scope: Scope, headers: Mapping[bytes, bytes], inflow: Inflow, outflow: Outflow, extra: Headers
@@ -89,17 +93,20 @@ class Edge:
             raise
         except Exception as error:
             if outflow.begun:  # cut it, so that nobody takes half of it for the whole
-                self._failed(scope, error)
+                self.book.failed(scope, error)
                 raise
             if problems.row(error) is None:
-                self._failed(scope, error)
+                self.book.failed(scope, error)
             await problems.answer(Request(scope), error)(scope, inflow, outflow)
 
     async def _timed(self, scope: Scope, inflow: Inflow, outflow: Outflow) -> None:
         """TooSlow."""
-        seconds = self.bounds.answer if inflow.whole else self.bounds.answer + self.bounds.upload
+        bounds = inflow.bounds
+        seconds = bounds.answer + (0 if inflow.whole else bounds.upload or bounds.stall)
         deadline = Deadline(seconds)
-        outflow.long = lambda endless: deadline.move(None if endless else self.bounds.download)
+        if bounds.upload is None:
+            inflow.coming = lambda: deadline.move(seconds)
+        outflow.long = lambda endless: deadline.move(None if endless else bounds.download)
         try:
             await self.app(scope, inflow, outflow)
         except asyncio.CancelledError:
@@ -112,26 +119,8 @@ class Edge:
         finally:
             deadline.move(None)
 
-    def _failed(self, scope: Scope, error: Exception) -> None:
-        self.log.error("request failed", route=route(scope), exc_info=error)
 
-    def _tell(self, scope: Scope, status: int, seconds: float, method: str) -> None:
-        template = route(scope)
-        self.metrics.count(method, template, status, seconds)
-        principal = scope.get("principal")
-        tell = self.log.warning if status >= 500 else self.log.debug if scope["path"] in _QUIET else self.log.info
-        tell(
-            "request",
-            method=method if len(method) < 16 else "other",
-            route=template,
-            status=status,
-            seconds=round(seconds, 6),
-            who=principal.name if principal is not None else None,
-            address=scope["address"],
-        )
-
-
-def _request_id(headers: Mapping[bytes, bytes]) -> str:
+def request_id(headers: Mapping[bytes, bytes]) -> str:
     """The client's own id, if it is one that may stand in a log; else a new one."""
     given = headers.get(b"x-request-id", b"")
     return given.decode() if _ID(given) else f"{random.getrandbits(128):032x}"

@@ -18,15 +18,16 @@ import anyio
 import anyio.lowlevel
 import structlog
 
+from api.live.seats import Seats
 from api.live.shelf import Shelf
 from controller.ports.clock import Clock
 from controller.ports.hints import Hints
 from controller.ports.store import Gone, News, Store, StoreError
 from manifests.kinds import KINDS, Object
+from manifests.machine import Machine
 from manifests.neighbours import Neighbours
 
 log = structlog.get_logger("api")
-POLL = 0.5
 _RETRY_SECONDS = 1.0
 _REMEMBERED = 50_000
 _CHUNK = 200
@@ -34,13 +35,17 @@ _CHUNK = 200
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of the change log; ``now`` and ``before`` are the object as it stands and as it was known until then."""
+    """One line of the change log; ``now`` and ``before`` are the object as it stands and as it was known until then.
+
+    ``along`` are the sessions of a machine whose labels are others now: who may see them may have changed with that.
+    """
 
     version: int
     key: str
     type: Literal["ADDED", "MODIFIED", "DELETED"]
     now: Object | None
     before: Object | None
+    along: tuple[Object, ...] = ()
 
 
 class Mirror:
@@ -51,6 +56,7 @@ class Mirror:
         self.known = 0
         self.lost = False
         self.neighbours = Neighbours()
+        self._seats = Seats()
         self._shelves = {kind: Shelf() for kind in KINDS}
         self.published: list[Callable[[Sequence[Change]], None]] = []
         self._store, self._clock, self._hints = store, clock, hints
@@ -75,7 +81,7 @@ class Mirror:
             self._woken = anyio.Event()
             with suppress(StoreError):
                 await self._joined()
-            with anyio.move_on_after(_RETRY_SECONDS if self.lost else POLL):
+            with anyio.move_on_after(_RETRY_SECONDS if self.lost else self._hints.poll_seconds):
                 await (anyio.sleep_forever() if self.lost else self._woken.wait())
 
     async def admit(self, news: Sequence[News]) -> None:
@@ -148,6 +154,7 @@ class Mirror:
         objects, known = await self._store.list()
         neighbours = await anyio.to_thread.run_sync(Neighbours, objects)
         self.objects, self.neighbours, self.known = {one.key: one for one in objects}, neighbours, known
+        self._seats = Seats(objects)
         shelved: dict[str, list[Object]] = {kind: [] for kind in KINDS}
         for one in objects:
             shelved[one.kind].append(one)
@@ -174,5 +181,11 @@ class Mirror:
             self.objects[entry.key] = now
         self._shelves[entry.key.partition("/")[0]].put(entry.key.partition("/")[2], now)
         self.neighbours.note(entry.key, now)
+        self._seats.note(before, now)
         self.known = entry.resource_version
-        yield Change(entry.resource_version, entry.key, entry.type, now, before)
+        yield Change(entry.resource_version, entry.key, entry.type, now, before, self._along(before, now))
+
+    def _along(self, before: Object | None, now: Object | None) -> tuple[Object, ...]:
+        if not isinstance(now, Machine) or before is None or before.metadata.labels == now.metadata.labels:
+            return ()
+        return tuple(self.objects[key] for key in self._seats.of(now.name))

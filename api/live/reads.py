@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
+import anyio.lowlevel
 from starlette.responses import Response
 
 from api.live.liveness import Liveness
@@ -11,6 +12,8 @@ from controller.ports.store import Lease
 from manifests.kinds import Object
 
 STALE = {"Warning": '110 ggnet "the store does not answer: this is what was last known"'}
+
+_TURN = 50  # objects that are encoded before others get their turn
 
 
 class Reads:
@@ -24,18 +27,30 @@ class Reads:
         return _encode(self._liveness.seen(item, gone)) if gone else self._known(item)
 
     async def many(self, items: Sequence[Object]) -> list[bytes]:
+        """Others get their turn while many of them are encoded."""
         gone = await self._liveness.gone(items)
-        return [self.one(item, gone) for item in items]
+        told, made = [], 0
+        for item in items:
+            body = None if gone else self._held(item)
+            if body is None:
+                made += 1
+                if made % _TURN == 0:
+                    await anyio.lowlevel.checkpoint()
+                body = self.one(item, gone)
+            told.append(body)
+        return told
 
     def _known(self, item: Object) -> bytes:
-        key = item.key
-        found = self._encoded.get(key)
-        if found is not None and found[0] is item:
-            return found[1]
-        body = _encode(item)
-        if self._mirror.objects.get(key) is item:  # and not as it was when the first page of a list was read
-            self._encoded[key] = item, body
+        body = self._held(item)
+        if body is None:
+            body = _encode(item)
+            if self._mirror.objects.get(item.key) is item:  # and not as it was when the first page of a list was read
+                self._encoded[item.key] = item, body
         return body
+
+    def _held(self, item: Object) -> bytes | None:
+        found = self._encoded.get(item.key)
+        return found[1] if found is not None and found[0] is item else None
 
     def _forget(self, changes: Sequence[Change]) -> None:
         if not changes:

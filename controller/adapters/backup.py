@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.adapters import backup_files, backup_tables, migrate, schema
 from controller.adapters.backup_archive import FORMAT, Manifest, Reader, TablePart, write
 from controller.adapters.database import Database
-from controller.adapters.tables import audit_marks, counters, leases, metadata
+from controller.adapters.every_table import metadata
+from controller.adapters.tables import audit_marks, counters, leases
 from controller.ports.backup import BackupError, Contents
 from migrations import NEWEST
 

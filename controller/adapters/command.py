@@ -22,6 +22,7 @@ import anyio
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C.UTF-8"}
 _LINGER = 0.2
+Process = subprocess.Popen[bytes]
 
 
 class CommandError(Exception):
@@ -99,18 +100,7 @@ async def run(
     program = Path(words[0]).name
     started = anyio.current_time()
     with _stdin(input) as stdin, _Pipe.made(limit) as out, _Pipe.made(limit) as err:
-        try:
-            process = subprocess.Popen(  # noqa: ASYNC220 as asyncio itself does: it is over in milliseconds
-                words,
-                stdin=stdin,
-                stdout=out.far,
-                stderr=err.far,
-                cwd=cwd,
-                env={**ENVIRONMENT, **(env or {})},
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            raise CommandMissing(program, f"cannot be run: {error}") from error
+        process = start(words, stdin, out.far, err.far, cwd=cwd, env=env)
         try:
             with anyio.fail_after(timeout):
                 await _drain(process, out, err)
@@ -123,6 +113,41 @@ async def run(
         code = process.returncode
         assert code is not None, f"{program} was waited for"
         return Result(program, code, bytes(out.data), bytes(err.data), anyio.current_time() - started)
+
+
+def start(
+    words: Sequence[str],
+    stdin: int,
+    out: int,
+    err: int,
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Process:
+    """Start a program at the head of a group of its own; it has ``pass_fds`` under their numbers. CommandMissing."""
+    try:
+        return subprocess.Popen(
+            words,
+            stdin=stdin,
+            stdout=out,
+            stderr=err,
+            cwd=cwd,
+            env={**ENVIRONMENT, **(env or {})},
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+    except (OSError, ValueError) as error:
+        raise CommandMissing(Path(words[0]).name, f"cannot be run: {error}") from error
+
+
+def ended(process: Process, seconds: float) -> bool:
+    """Whether it ends in that time."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 @dataclass(slots=True)
@@ -165,7 +190,7 @@ class _Pipe:
                 scope.cancel()
 
 
-async def _drain(process: subprocess.Popen[bytes], out: _Pipe, err: _Pipe) -> None:
+async def _drain(process: Process, out: _Pipe, err: _Pipe) -> None:
     out.close_far()
     err.close_far()
     async with anyio.create_task_group() as tasks:
@@ -175,7 +200,7 @@ async def _drain(process: subprocess.Popen[bytes], out: _Pipe, err: _Pipe) -> No
         tasks.cancel_scope.deadline = anyio.current_time() + _LINGER
 
 
-async def _ended(process: subprocess.Popen[bytes]) -> None:
+async def _ended(process: Process) -> None:
     """Once it has ended, which makes its descriptor readable (pidfd_open(2)): no thread waits for it, and no signal."""
     fd = os.pidfd_open(process.pid)
     try:
@@ -185,7 +210,7 @@ async def _ended(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-async def _end(process: subprocess.Popen[bytes]) -> None:
+async def _end(process: Process) -> None:
     """Kills the group of a process that still runs, and reaps it; one stuck in the kernel is left to the kernel."""
     if process.returncode is not None:
         return

@@ -1,9 +1,13 @@
 """One database, SQLite or PostgreSQL: its URL, its transactions, its failures in one line each.
 
-Writers are ordered. SQLite takes its write lock at BEGIN (a lock of ours keeps the writers of one process from polling
+Writers are ordered. SQLite takes its write lock at BEGIN (a line of ours keeps the writers of one process from polling
 for it); PostgreSQL's wait for the row of the counter that they advance. Readers see one snapshot.
+
+Whoever finds all connections taken waits for one in order, as long as the request may take. Writers have some and readers
+have others, so that however many write, nobody's reading waits for them.
 """
 
+import json
 import os
 import sqlite3
 import stat
@@ -13,13 +17,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
-import asyncpg
-from sqlalchemy import Connection, Executable, Table, bindparam, event, exc, select, update
+from pydantic_core import from_json
+from sqlalchemy import Column, ColumnElement, Connection, Executable, Table, bindparam, event, exc, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from controller.adapters.sqlite_inline import InlineConnection
 from controller.adapters.tables import counters
+from controller.adapters.turns import Turns
 from controller.ports.store import StoreError
 from manifests.types import shown
 
@@ -32,16 +38,19 @@ _DRIVERS = {
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
+_READERS, _WRITERS = 6, 8  # connections; most writers wait for each other anyway
 _STATEMENT_SECONDS = 30
 _BUSY_SECONDS = 10
 _QUICK_SECONDS = 2
 BATCH = 1000  # rows a statement: SQLite takes 32,766 parameters, and the event loop breathes in between
 
+# What a power cut may take back waits for no disk: it is whole or not there, and never there without what was before it.
+_DURABLE, _LAZY = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
 # A commit must outlive a power cut (FULL); a file from a stranger may define no functions (trusted_schema).
 _PRAGMAS = (
     f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}",
     "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
+    _DURABLE,
     "PRAGMA foreign_keys=ON",
     "PRAGMA trusted_schema=OFF",
     "PRAGMA cell_size_check=ON",
@@ -61,15 +70,30 @@ async def execute_many(conn: AsyncConnection, statement: Executable, rows: Seque
         await conn.execute(statement, batch)
 
 
+# Statements that are run again and again are made once: to make one takes longer than to run it.
+_OURS = counters.c.name == bindparam("counter")
+_LOCK = select(counters.c.value).where(_OURS).with_for_update()
+_ADVANCE = update(counters).where(_OURS).values(value=bindparam("to"))
+_NEXT = update(counters).where(_OURS).values(value=counters.c.value + 1).returning(counters.c.value)
+
+
 async def lock(conn: AsyncConnection, counter: str) -> int:
     """The counter's value; on PostgreSQL nobody else gets at it until this transaction ends."""
-    query = select(counters.c.value).where(counters.c.name == counter).with_for_update()
-    return int((await conn.execute(query)).scalar_one())
+    return int((await conn.execute(_LOCK, {"counter": counter})).scalar_one())
 
 
 async def advance(conn: AsyncConnection, counter: str, value: int) -> None:
-    query = update(counters).where(counters.c.name == bindparam("counter")).values(value=bindparam("to"))
-    await conn.execute(query, {"counter": counter, "to": value})
+    await conn.execute(_ADVANCE, {"counter": counter, "to": value})
+
+
+async def following(conn: AsyncConnection, counter: str) -> int:
+    """The counter's next value, as of ``lock``."""
+    return int((await conn.execute(_NEXT, {"counter": counter})).scalar_one())
+
+
+def among(column: Column[Any]) -> ColumnElement[bool]:
+    """That it is one of ``keys``."""
+    return column.in_(bindparam("keys", expanding=True))
 
 
 def parse(url: str) -> URL:
@@ -103,15 +127,24 @@ class Database:
             **({} if self.file else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
         )
         self._writer = self._engine.execution_options(immediate=True)
-        self._turn = anyio.Lock() if self.file else None
+        self._lazy = self._writer.execution_options(lazy=True)
+        self._readers = Turns(_READERS)
+        self._writers = Turns(1 if self.file else _WRITERS)
+        self._made: dict[Any, Any] = {}
         self._quick: sqlite3.Connection | None = None
         self._kept: AsyncConnection | None = None
         self._driver: Any = None
         self._asking = anyio.Lock()
 
     def _sqlite(self) -> AsyncEngine:
-        arguments = {"isolation_level": None, "timeout": _BUSY_SECONDS}
-        engine = create_async_engine(self._url, connect_args=arguments, hide_parameters=True)
+        file = self.file
+        assert file is not None
+        engine = create_async_engine(
+            self._url,
+            async_creator=lambda: InlineConnection(file, _BUSY_SECONDS),
+            hide_parameters=True,
+            json_deserializer=_json,
+        )
         event.listen(engine.sync_engine, "connect", _set_pragmas)
         event.listen(engine.sync_engine, "begin", _begin)
         return engine
@@ -136,9 +169,18 @@ class Database:
             url,
             connect_args=arguments,
             pool_pre_ping=True,
+            pool_size=_READERS + _WRITERS + 1,  # and the one that is kept for numbers
+            max_overflow=0,
             pool_timeout=self._connect_seconds,
+            json_deserializer=_json,
             hide_parameters=True,  # a failed statement is logged, and its parameters may be secrets
         )
+
+    def once(self, make: "Callable[[Database], T]") -> T:
+        """What ``make`` makes in this dialect, made once."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return self._made[make]  # type: ignore[no-any-return]
 
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """The dialect's own, for ``on_conflict_do_update``."""
@@ -158,9 +200,11 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        with self._whole(), self._named():
-            async with _connected(self._reader) as conn, conn.begin():
-                yield conn
+        with self._named():
+            async with self._readers.turn():
+                with self._whole():
+                    async with self._connected(self._reader) as conn, conn.begin():
+                        yield conn
 
     async def scalar(self, query: str) -> int:
         """One number, as quickly as the driver can, on a connection that is kept for this. StoreError."""
@@ -179,6 +223,8 @@ class Database:
             raise OSError(str(error)) from error
 
     async def _ask(self, query: str) -> int:
+        import asyncpg  # which SQLAlchemy loads as well, for a PostgreSQL alone
+
         async with self._asking:
             if self._kept is None:
                 kept = self._engine.execution_options(isolation_level="AUTOCOMMIT").connect()
@@ -199,23 +245,37 @@ class Database:
                 raise
 
     @asynccontextmanager
-    async def write(self, *, dry_run: bool = False) -> AsyncIterator[AsyncConnection]:
-        if self._turn:
-            async with self._turn, self._transaction(dry_run) as conn:
-                yield conn
-        else:
-            async with self._transaction(dry_run) as conn:
-                yield conn
-
-    @asynccontextmanager
-    async def _transaction(self, dry_run: bool) -> AsyncIterator[AsyncConnection]:
-        with self._whole(), self._named():
-            async with _connected(self._writer) as conn, conn.begin() as transaction:
-                yield conn
-                if dry_run:
-                    await transaction.rollback()
+    async def write(self, *, dry_run: bool = False, durable: bool = True) -> AsyncIterator[AsyncConnection]:
+        """Not ``durable``: a power cut may take it back, for nothing is lost with it."""
+        engine = self._writer if durable else self._lazy
+        with self._named():
+            async with self._writers.turn():
+                with self._whole():
+                    async with self._connected(engine) as conn, conn.begin() as transaction:
+                        if not durable and not self.file:
+                            await conn.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                        yield conn
+                        if dry_run:
+                            await transaction.rollback()
         if not dry_run:
             self._committed()
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        """To connect takes seconds at most; half done it cannot be cancelled without a mess in the event loop (asyncpg)."""
+        conn = engine.connect()
+        try:
+            with anyio.CancelScope(shield=True):
+                await conn.start()
+        except (exc.DBAPIError, exc.TimeoutError, OSError, TimeoutError):
+            self._readers.dismiss()
+            self._writers.dismiss()
+            raise
+        try:
+            yield conn
+        finally:
+            with anyio.CancelScope(shield=True):
+                await conn.close()
 
     def _whole(self) -> anyio.CancelScope:
         """A cancelled call into SQLite's thread would leave its transaction, and so its lock, to the garbage collector.
@@ -247,19 +307,6 @@ class Database:
         await self._engine.dispose()
 
 
-@asynccontextmanager
-async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """To connect takes seconds at most; half done it cannot be cancelled without a mess in the event loop (asyncpg)."""
-    conn = engine.connect()
-    with anyio.CancelScope(shield=True):
-        await conn.start()
-    try:
-        yield conn
-    finally:
-        with anyio.CancelScope(shield=True):
-            await conn.close()
-
-
 def _remedy(reason: str) -> str:
     if "malformed" in reason or "not a database" in reason:
         return "it is damaged: restore it from a backup"
@@ -270,6 +317,14 @@ def _remedy(reason: str) -> str:
     return "see that the file and its folder can be written"
 
 
+def _json(text: str) -> Any:
+    """Pydantic's reader takes a third of the time, and knows no half of a surrogate pair, which messages may have."""
+    try:
+        return from_json(text)
+    except ValueError:
+        return json.loads(text)
+
+
 def _set_pragmas(connection: Any, record: object) -> None:
     cursor = connection.cursor()
     for pragma in _PRAGMAS:
@@ -278,8 +333,15 @@ def _set_pragmas(connection: Any, record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("immediate")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    """Past SQLAlchemy's handling of statements, which takes longer than this."""
+    options, cursor = connection.get_execution_options(), connection.connection.cursor()
+    if options.get("immediate"):
+        wanted = _LAZY if options.get("lazy") else _DURABLE
+        if connection.info.setdefault(_DURABLE, _DURABLE) != wanted:
+            cursor.execute(wanted)
+            connection.info[_DURABLE] = wanted
+    cursor.execute("BEGIN IMMEDIATE" if options.get("immediate") else "BEGIN")
+    cursor.close()
 
 
 def _claim_file(path: Path) -> None:

@@ -13,14 +13,15 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from controller.adapters import command, dhcpd_conf, dhcpd_record, files
+from controller.adapters import command, dhcpd_conf, dhcpd_record, files, ticks
 from controller.adapters.dhcpd_conf import Main, MainProblem
 from controller.adapters.dhcpd_record import Process, Record, Refusal
 from controller.adapters.dhcpd_trial import Trial
+from controller.core.desired import DhcpConfig
 from controller.core.names import Site
+from controller.core.observed import DhcpState
 from controller.core.render import dhcpd as render
 from controller.core.steps import LoadDhcp
-from controller.core.world import DhcpConfig, DhcpState
 from controller.ports.clock import Clock
 from controller.ports.host import EffectFailed, EffectRefused
 
@@ -31,15 +32,24 @@ _SETTLE = 0.3  # seconds that a started dhcpd must stay
 
 
 @dataclass(frozen=True, slots=True)
+class _File:
+    """What stands in the include. ``digest`` is that of its body; ``speaks``: it has no header of ours, and more in it
+    than comments; ``changed`` is when, in seconds since 1970."""
+
+    header: render.Header | None = None
+    digest: str | None = None
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    speaks: bool = False
+    changed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class _View:
-    """One look. ``file`` and ``loaded`` as in ``DhcpState``; ``data`` the include's bytes, None when absent."""
+    """One look. ``loaded`` as in ``DhcpState``."""
 
     problem: str | None = None
     main: Main | None = None
-    data: bytes | None = None
-    header: render.Header | None = None
-    file: str | None = None
-    hosts: Mapping[str, str] = field(default_factory=dict)
+    file: _File = field(default_factory=_File)
     process: Process | None = None
     loaded: str | None = None
     record: Record = field(default_factory=Record)
@@ -48,7 +58,7 @@ class _View:
         """Refusals that still hold, for these networks and these other hosts (by default those of the file)."""
         if not self.main or self.record.main != self.main.sha256 or networks not in (None, self.record.networks):
             return {}
-        others = {"", *(self.hosts.values() if stanzas is None else stanzas)}
+        others = {"", *(self.file.hosts.values() if stanzas is None else stanzas)}
         others |= {refusal.stanza for refusal in self.record.refused.values()}
         return {name: refusal for name, refusal in self.record.refused.items() if refusal.rival in others}
 
@@ -81,18 +91,19 @@ class IscDhcpd:
         self._record = state_dir / "dhcpd.json"
         self._previous = state_dir / "dhcpd.previous.conf"
         self._candidate = include.with_name(f".{include.name}.candidate")
-        self._parsed: tuple[str, Mapping[str, str]] = ("", {})
+        self._seen: tuple[ticks.Stamp | None, _File] = (None, _File())
 
     async def observe(self) -> DhcpState:
-        """One read and hash of the files; no program is run. A file with nothing in it, and no dhcpd, is told as absent."""
+        """No program is run, and no file read that is as it was. One with nothing in it, and no dhcpd, is told as absent."""
         view = await to_thread.run_sync(self._look)
-        idle = view.process is None and view.file == _NOTHING
+        file = view.file
+        idle = view.process is None and file.digest == _NOTHING
         return DhcpState(
-            file=None if idle else view.file,
+            file=None if idle else file.digest,
             loaded=view.loaded,
             running=view.process is not None,
-            generation=view.header.generation if view.header else 0,
-            hosts=view.hosts,
+            generation=file.header.generation if file.header else 0,
+            hosts=file.hosts,
             refused={name: (refusal.stanza, refusal.message) for name, refusal in view.refused().items()},
             problem=view.problem,
         )
@@ -106,7 +117,7 @@ class IscDhcpd:
             config, refused = self._fence(action.config, view)
             refused |= await self._refused_by_dhcpd(config, view, action.generation)
             config = _without(config, refused)
-            if view.file != render.digest(config) or view.loaded != view.file:
+            if view.file.digest != render.digest(config) or view.loaded != view.file.digest:
                 await self._serve(config, view, action.generation)
             await to_thread.run_sync(self._remember, config, refused, view)
         except OSError as error:
@@ -129,48 +140,56 @@ class IscDhcpd:
         view = _View(process=process, record=record or Record())
         problem = None
         try:
-            view = self._look_at_file(view)
+            view = replace(view, file=self._look_at_file())
         except OSError as error:
             problem = f"{self._include} cannot be read: {error.strerror or error}"
             if self._include.is_symlink():
                 problem = f"{self._include} is a symbolic link, which is never followed: remove it"
+        else:
+            view = replace(view, loaded=self._loaded(view))
         try:
             view = replace(view, main=dhcpd_conf.read_main(self._conf, self._include))
         except MainProblem as error:
             problem = str(error)
         return replace(view, problem=problem or self._problem(view, known=record is not None))
 
-    def _look_at_file(self, view: _View) -> _View:
+    def _look_at_file(self) -> _File:
+        """OSError."""
+        tick = ticks.now()
         try:
-            data = files.read(self._include, dhcpd_conf.LIMIT)
-            changed = self._include.lstat().st_ctime
+            there = self._include.lstat()
+            stamp = ticks.stamp(there, tick)
+            if stamp is None or stamp != self._seen[0]:
+                self._seen = (stamp, self._read(there.st_ctime))
+            return self._seen[1]
         except FileNotFoundError:
-            return replace(view, loaded=self._loaded(view, None, 0))
-        start = data[:_HEAD].decode("utf-8", "surrogateescape")
-        header, rest = render.split(start)
-        body = memoryview(data)[len(start) - len(rest) :]  # a header is ASCII: one byte a character
-        digest = hashlib.sha256(body).hexdigest()
-        if self._parsed[0] != digest:
-            self._parsed = (digest, render.parse_hosts(str(body, "utf-8", "surrogateescape")))
-        loaded = self._loaded(view, digest, changed)
-        return replace(view, data=data, header=header, file=digest, hosts=self._parsed[1], loaded=loaded)
+            return _File()
 
-    def _loaded(self, view: _View, digest: str | None, changed: float) -> str | None:
+    def _read(self, changed: float) -> _File:
+        data = files.read(self._include, dhcpd_conf.LIMIT)
+        header, body = _split(data)
+        digest = hashlib.sha256(body).hexdigest()
+        known = self._seen[1]
+        hosts = known.hosts if known.digest == digest else _hosts(body, header is not None and header.sha256 == digest)
+        speaks = header is None and any(map(_says_something, data.splitlines()))
+        return _File(header, digest, hosts, speaks, changed)
+
+    def _loaded(self, view: _View) -> str | None:
         if view.process is None:
             return None
         if view.process == view.record.process:
             return view.record.digest
         started = self._clock.now().timestamp() - view.process.age()
-        return digest if started > changed + _MARGIN else None
+        return view.file.digest if started > view.file.changed + _MARGIN else None
 
     def _problem(self, view: _View, known: bool) -> str | None:
         """What somebody must change before we can serve; ``known``: our record shows that the include is ours."""
         if command.find("dhcpd") is None:
             return "dhcpd is not installed: apt install isc-dhcp-server"
-        header = view.header
+        header = view.file.header
         if header and (header.site, header.server) != (self._site.site, self._site.server):
             return f"{self._include} belongs to site {header.site}, server {header.server}: name another file, or remove it"
-        if not header and not known and view.data and any(map(_says_something, view.data.splitlines())):
+        if view.file.speaks and not known:
             return f"{self._include} holds what GGnet did not write: move it away, or name another file"
         if view.process is None and dhcpd_record.port_taken(67):
             return f"dhcpd does not run ({self._pidfile}), and another program holds UDP port 67: stop that one"
@@ -190,7 +209,7 @@ class IscDhcpd:
 
     async def _refused_by_dhcpd(self, config: DhcpConfig, view: _View, generation: int) -> dict[str, Refusal]:
         """The hosts that dhcpd will not take. EffectRefused if it takes not even none of them."""
-        if view.file == view.loaded == render.digest(config):
+        if view.file.digest == view.loaded == render.digest(config):
             return {}
         assert view.main, "a load without the administrator's file was refused"
         trial = Trial(self._site, generation, self._conf, view.main, self._include, self._candidate, config)
@@ -215,7 +234,7 @@ class IscDhcpd:
     async def _serve(self, config: DhcpConfig, view: _View, generation: int) -> None:
         """The file is replaced unless it is right already, and dhcpd restarted; on failure the previous file is back."""
         digest = render.digest(config)
-        if view.file != digest:
+        if view.file.digest != digest:
             await to_thread.run_sync(self._swap, render.include(config, self._site, generation).encode(), view)
         failure = await self._started()
         if failure is None or digest == _NOTHING:
@@ -230,9 +249,11 @@ class IscDhcpd:
         raise EffectFailed("DhcpNotRestarted", f"dhcpd did not come up with the new file: {failure}; {served}")
 
     def _swap(self, data: bytes, view: _View) -> None:
-        if view.data is not None and view.header and view.file == view.loaded:
-            self._previous.parent.mkdir(parents=True, exist_ok=True)
-            files.replace(self._previous, view.data, 0o600)
+        if view.file.header and view.file.digest == view.loaded:
+            served = files.read(self._include, dhcpd_conf.LIMIT)
+            if hashlib.sha256(_split(served)[1]).hexdigest() == view.loaded:
+                self._previous.parent.mkdir(parents=True, exist_ok=True)
+                files.replace(self._previous, served, 0o600)
         files.write(self._candidate, data)
         files.rename_durably(self._candidate, self._include)
 
@@ -243,7 +264,7 @@ class IscDhcpd:
         except FileNotFoundError:
             data = render.include(DhcpConfig(), self._site, 0).encode()
         files.replace(self._include, data)
-        return hashlib.sha256(render.split(data.decode())[1].encode()).hexdigest()
+        return hashlib.sha256(_split(data)[1]).hexdigest()
 
     async def _started(self) -> str | None:
         """Restarts dhcpd and waits until a new process is up and stays; None, or why it is not."""
@@ -284,12 +305,28 @@ class IscDhcpd:
             return  # the folder cannot be written: the next load says so
 
 
+def _hosts(body: memoryview, untouched: bool) -> Mapping[str, str]:
+    """``untouched``: as it was written, by us."""
+    text = str(body, "utf-8", "surrogateescape")
+    return render.own_hosts(text) if untouched else render.parse_hosts(text)
+
+
 def _without(config: DhcpConfig, refused: Collection[str]) -> DhcpConfig:
+    if not refused:
+        return config
     return replace(config, hosts=tuple(host for host in config.hosts if host.name not in refused))
 
 
 def _networks(config: DhcpConfig) -> str:
     return render.digest(replace(config, hosts=()))
+
+
+def _split(data: bytes) -> tuple[render.Header | None, memoryview]:
+    """The header and the body."""
+    start = data[:_HEAD].decode("utf-8", "surrogateescape")
+    header, rest = render.split(start)
+    # The cut may part a character; a header is ASCII, one byte a character.
+    return header, memoryview(data)[len(start) - len(rest) if header else 0 :]
 
 
 def _says_something(line: bytes) -> bool:

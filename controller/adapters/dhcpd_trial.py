@@ -11,9 +11,9 @@ from anyio import to_thread
 
 from controller.adapters import command, dhcpd_conf, files
 from controller.adapters.dhcpd_conf import Main
+from controller.core.desired import DhcpConfig
 from controller.core.names import Site
 from controller.core.render import dhcpd as render
-from controller.core.world import DhcpConfig
 from controller.ports.host import EffectRefused
 
 _ERROR = re.compile(r"\S+ line [0-9]+: ")
@@ -89,7 +89,8 @@ class Trial:
     def _text(self, names: Collection[str]) -> str:
         wanted = set(names)
         hosts = tuple(host for host in self.config.hosts if host.name in wanted)
-        return render.include(replace(self.config, hosts=hosts), self.site, self.generation)
+        part = replace(self.config, hosts=hosts) if hosts != self.config.hosts else self.config
+        return render.include(part, self.site, self.generation)
 
 
 def _verdict(code: int, lines: Sequence[str]) -> Verdict:

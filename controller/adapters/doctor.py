@@ -3,43 +3,50 @@
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from controller.adapters import dhcp_probe, listeners
+from controller.adapters import confine, dhcp_probe, doctor_chap, doctor_uploads, listeners, pool_driver
+from controller.adapters.chap import SecretFiles
+from controller.adapters.command import CommandMissing
+from controller.adapters.confine import Limits, OverTime, Unconfined
+from controller.adapters.finding import Finding
+from controller.adapters.images import qemu
+from controller.adapters.workers import Job
+from controller.core import space
 from controller.settings import Settings
 
 _TOOLS = {
     "dhcpd": "apt install isc-dhcp-server",
     "in.tftpd": "apt install tftpd-hpa",
     "git": "apt install git",
-    "qemu-img": "apt install qemu-utils (needed only to convert images)",
+}
+_LAYERS = {
+    "user": "user: CAP_SETUID and CAP_SETGID, as the unit has them",
+    "network": "network: as root outside the unit, or a kernel that lets users make namespaces",
+    "landlock": "landlock: a kernel with it, and lsm=landlock,... at boot",
+    "system-calls": "system-calls: let it call seccomp, as the unit does",
+    "opened-files": "opened-files: let it call seccomp, as the unit does; Linux 5.14",
 }
 _PROGRAMS = ("undionly.kpxe", "ipxe.efi")
 _PROBE_SECONDS = 1.5
 _RESTORERS = ("target.service", "rtslib-fb-targetctl.service")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """``error`` stops boots, ``warning`` may, ``ok`` is fine. ``remedy`` says what to do."""
-
-    subject: str
-    level: Literal["ok", "warning", "error"]
-    message: str
-    remedy: str = ""
-
-
 def examine(settings: Settings) -> list[Finding]:
-    """All findings, in the order in which a boot needs the things; reads only."""
+    """All findings, in the order in which a boot needs the things; reads only, but for a trial in the pool that leaves
+    nothing."""
     return [
         *_tools(),
+        *_conversion(),
         *_kernel(settings.configfs),
         *_pool(settings),
+        *doctor_uploads.examine(settings),
         *_tftp(settings),
+        *_secrets(settings),
         *_dhcp(settings),
         *_ports(settings.configfs),
+        *doctor_chap.examine(settings),
         *_foreign_dhcp(),
     ]
 
@@ -47,12 +54,28 @@ def examine(settings: Settings) -> list[Finding]:
 def _tools() -> Iterator[Finding]:
     for tool, remedy in _TOOLS.items():
         path = shutil.which(tool)
-        optional = tool == "qemu-img"
-        yield (
-            Finding(f"tool {tool}", "ok", path)
-            if path
-            else Finding(f"tool {tool}", "warning" if optional else "error", "not found", remedy)
-        )
+        yield Finding(f"tool {tool}", "ok", path) if path else Finding(f"tool {tool}", "error", "not found", remedy)
+
+
+def _conversion() -> Iterator[Finding]:
+    """By doing it: what holds a program that is confined is known when one was."""
+    try:
+        ran = confine.run([qemu.PROGRAM, "--version"], {}, limits=Limits(seconds=20))
+    except CommandMissing:
+        yield Finding("tool qemu-img", "warning", "not found", "apt install qemu-utils (needed only to convert images)")
+        return
+    except (Unconfined, OverTime) as problem:
+        yield Finding("image confinement", "error", str(problem), "other formats than raw are refused until it can be had")
+        return
+    yield Finding("tool qemu-img", "ok", ran.result.text.partition("\n")[0])
+    wanted = [layer for layer in confine.LAYERS if layer != "user" or os.geteuid() == 0]
+    missing = [layer for layer in wanted if layer not in ran.layers]
+    held = ", ".join(ran.layers)
+    if missing:
+        remedy = "; ".join(_LAYERS.get(layer, f"{layer}: a newer kernel") for layer in missing)
+        yield Finding("image confinement", "warning", f"{held}; not to be had here: {', '.join(missing)}", remedy)
+    else:
+        yield Finding("image confinement", "ok", held)
 
 
 def _kernel(configfs: Path) -> Iterator[Finding]:
@@ -85,15 +108,34 @@ def _pool(settings: Settings) -> Iterator[Finding]:
         else:
             yield Finding(what, "ok", str(folder))
     if settings.pool.is_dir():
+        yield _driver(settings)
         usage = shutil.disk_usage(settings.pool)
         used = 100 * (usage.total - usage.free) // usage.total
-        level: Literal["ok", "warning", "error"] = "error" if used > 85 else "warning" if used > 80 else "ok"
+        level: Literal["ok", "warning", "error"] = "error" if used > 85 else "warning" if used >= space.NEARLY_FULL else "ok"
         yield Finding(
             "pool space",
             level,
             f"{used} % used, {usage.free >> 30} GiB free",
             "" if level == "ok" else "add space or delete overlays",
         )
+
+
+def _driver(settings: Settings) -> Finding:
+    """How private disks are made here, and why so."""
+    try:
+        chosen = pool_driver.choose(settings.pool, settings.pool_driver, Job())
+    except OSError as error:
+        return Finding("pool driver", "warning", f"not tried: {error.strerror}", "run the doctor as root")
+    told = f"{chosen.driver}: {chosen.why}"
+    if not chosen.usable:
+        return Finding("pool driver", "error", told, "set GGNET_POOL_DRIVER to auto, or make that work")
+    if chosen.driver == "copy" and settings.pool_driver == pool_driver.AUTO:
+        remedy = "modprobe -a loop dm_mod dm_snapshot, or a pool on XFS with reflink: each disk is a full copy now"
+        return Finding("pool driver", "warning", told, remedy)
+    block = Path("/sys/module/target_core_iblock")
+    if chosen.driver == "snapshot" and not block.exists():
+        return Finding("pool driver", "warning", f"{told}; {block} is not there", "modprobe target_core_iblock")
+    return Finding("pool driver", "ok", told)
 
 
 def _tftp(settings: Settings) -> Iterator[Finding]:
@@ -111,6 +153,23 @@ def _tftp(settings: Settings) -> Iterator[Finding]:
             if path.is_file()
             else Finding(program, "error", f"{path} is not there", "apt install ipxe")
         )
+
+
+def _secrets(settings: Settings) -> Iterator[Finding]:
+    """Each file of the folder, if there is one; what systemd gives the controller's unit is not here to be seen."""
+    folder = settings.secrets_dir
+    try:
+        names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        yield Finding("secrets", "warning", f"{folder}: {error.strerror}", "run the doctor as root")
+        return
+    kept = SecretFiles(b"", folder)
+    problems = {name: kept.problem(name) for name in names}
+    for name, problem in problems.items():
+        if problem:
+            yield Finding(f"secret {ascii(name)[1:-1]}", "error", problem, "see docs/chap.md")
+    if not any(problems.values()):
+        yield Finding("secrets", "ok", f"{len(names)} in {folder}")
 
 
 def _dhcp(settings: Settings) -> Iterator[Finding]:

@@ -40,6 +40,21 @@ def write(path: Path, data: bytes, mode: int = 0o644) -> None:
         os.close(fd)
 
 
+def settle(path: Path, data: bytes, mode: int = 0o644) -> bytes:
+    """What the file holds, durably: ``data`` if there was none. Of several at once all hear of the same. OSError."""
+    if not path.exists():
+        temp = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
+        write(temp, data, mode)
+        try:
+            path.hardlink_to(temp)
+        except FileExistsError:
+            pass
+        finally:
+            temp.unlink()
+        fsync_folder(path.parent)
+    return read(path, len(data))
+
+
 def rename_durably(temp: Path, final: Path) -> None:
     """``temp``, whose bytes its writer has fsynced, becomes ``final``, replacing it, in one durable move. OSError."""
     temp.replace(final)

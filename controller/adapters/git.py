@@ -1,5 +1,7 @@
 """A git repository as a source: bare or remote, read at one commit from the object store, never checked out.
 
+One on this host is read where it lies (``git_local``); any other is fetched into a mirror of our own.
+
 With no work tree there is nothing to be half-written, no hook to run and no link to follow: the tree is listed and the
 blobs are read through ``git cat-file --batch``. Symlinks and submodules are errors, because what they mean depends on
 where they are checked out.
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from anyio import to_thread
 
+from controller.adapters import git_local
 from controller.adapters.command import CommandError, run
 from controller.adapters.watch import hints
 from controller.ports.sources import Snapshot, SourceError
@@ -76,9 +79,18 @@ def is_repository(path: Path) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """Where git finds objects, as what, and what names the commit that is wanted."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    commit: str
+
+
 @dataclass(slots=True)
 class GitSource:
-    """Reads one ref of one repository through a mirror of our own below ``state``."""
+    """Reads one ref of one repository; what that takes is kept below ``state``."""
 
     address: GitAddress
     state: Path
@@ -86,6 +98,7 @@ class GitSource:
     name: str = field(init=False)
     _mirror: Path = field(init=False)
     _whole: bool = field(init=False, default=False)
+    _store: _Store = field(init=False)
 
     def __post_init__(self) -> None:
         self.name = masked(self.address.url)
@@ -93,8 +106,9 @@ class GitSource:
 
     async def read(self) -> Snapshot:
         try:
-            await self._fetch()
-            head = await self._git("log", "-1", "--format=%H%x00%an <%ae>%x00%s", "FETCH_HEAD")
+            found = await to_thread.run_sync(self._found)
+            self._store = found or await self._fetch()
+            head = await self._git("log", "-1", "--format=%H%x00%an <%ae>%x00%s", self._store.commit)
             sha, author, message = head.decode(errors="replace").split("\0", 2)
             files = await self._files(sha)
         except CommandError as error:
@@ -107,26 +121,32 @@ class GitSource:
         heads = [] if local is None else [local / "refs", local / ".git/refs"]
         await hints([path for path in heads if path.is_dir()], self.poll_seconds, wake)
 
-    async def _fetch(self) -> None:
+    def _found(self) -> _Store | None:
+        """The repository's own objects, if it lies here and can be read by hand."""
+        found = self.address.local and git_local.find(self.address.local, self.address.ref)
+        if not found:
+            return None
+        try:
+            reader = git_local.reader(self._mirror.with_name("reader.git"))
+        except OSError:
+            return None
+        return _Store(reader, {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(found.objects)}, found.sha)
+
+    async def _fetch(self) -> _Store:
         """A mirror of an earlier process, or one that git has failed in, is made anew: a git that was killed leaves its
         lock behind, and half-written objects, for ever. There is nothing in it that cannot be fetched again."""
         if not self._whole:
             await to_thread.run_sync(partial(shutil.rmtree, self._mirror, ignore_errors=True))
             self._mirror.parent.mkdir(parents=True, exist_ok=True)
-            done = await run(["git", "init", "--quiet", "--bare", str(self._mirror)], timeout=_READ_SECONDS, env=_QUIET)
+            done = await run(
+                ["git", "init", "--quiet", "--bare", "--template=", str(self._mirror)], timeout=_READ_SECONDS, env=_QUIET
+            )
             done.check()
             self._whole = True
-        await self._git(
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--depth=1",
-            "--force",
-            "--",
-            self.address.url,
-            self.address.ref,
-            seconds=_FETCH_SECONDS,
-        )
+        self._store = _Store(self._mirror, {}, "FETCH_HEAD")
+        options = ("--quiet", "--no-tags", "--no-auto-maintenance", "--depth=1", "--force")
+        await self._git("fetch", *options, "--", self.address.url, self.address.ref, seconds=_FETCH_SECONDS)
+        return self._store
 
     async def _files(self, sha: str) -> Mapping[str, bytes]:
         listing = await self._git(
@@ -142,6 +162,8 @@ class GitSource:
                 continue
             if mode not in ("100644", "100755") or kind != "blob":
                 raise SourceError(f"{self.name}: {path!r} is a symlink or a submodule; a manifest is a plain file")
+            if not size.isdecimal():  # git says BAD
+                raise SourceError(f"{self.name}: object {blob} of {path!r} could not be read whole")
             if int(size) > MAX_FILE_BYTES:
                 raise SourceError(f"{self.name}: {path!r} has {size} bytes; a manifest file has at most {MAX_FILE_BYTES}")
             wanted[path] = blob
@@ -169,5 +191,5 @@ class GitSource:
         return contents
 
     async def _git(self, *arguments: str, stdin: bytes = b"", seconds: float = _READ_SECONDS) -> bytes:
-        argv = ["git", f"--git-dir={self._mirror}", *arguments]
-        return (await run(argv, timeout=seconds, env=_QUIET, input=stdin)).check().out
+        argv = ["git", f"--git-dir={self._store.folder}", *arguments]
+        return (await run(argv, timeout=seconds, env={**_QUIET, **self._store.environment}, input=stdin)).check().out

@@ -1,23 +1,30 @@
 """The kernel's iSCSI target, asked from the event loop: every look and every act in a thread that may be left behind."""
 
+import errno
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
+from controller.adapters import lio_auth
 from controller.adapters import lio_read as read
+from controller.adapters.chap import KEY_BYTES, Secret, SecretFiles, Secrets, Unusable
 from controller.adapters.configfs import ConfigFs
 from controller.adapters.lio_check import Sizes, size_of
+from controller.adapters.lio_once import Once, Seen
 from controller.adapters.lio_read import Place
 from controller.adapters.lio_write import Writer, failure
 from controller.adapters.workers import Job, Stuck, Workers
 from controller.core import names
 from controller.core.names import Site
+from controller.core.observed import Login, TargetState
 from controller.core.steps import PublishTarget, WithdrawTarget
-from controller.core.world import Login, TargetState
 from controller.ports.host import EffectFailed, EffectRefused, LioState
 from manifests.types import Iqn, shown
 
 T = TypeVar("T")
+_Hbas = Mapping[str, tuple[str, ...]]
+_Listing = tuple[frozenset[Iqn], tuple[str, ...], _Hbas | None]
 # The removal of a portal waits for a login that is being negotiated, up to the kernel's login_timeout of 15 s.
 _DEADLINE = 30.0
 _LOOK, _BATCH = 5.0, 64
@@ -26,7 +33,7 @@ _WHOLE = "lio"
 
 class KernelLio:
     """Lio over a ConfigFs. ``sizes`` tells a backing file's size; ``deadline`` is seconds for one action; ``workers``
-    are the threads that it is done in."""
+    are the threads that it is done in; without ``secrets`` there are none."""
 
     def __init__(
         self,
@@ -36,31 +43,26 @@ class KernelLio:
         sizes: Sizes = size_of,
         deadline: float = _DEADLINE,
         workers: Workers | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         self._fs = fs
         self._site = site
         self._sizes = sizes
         self._workers = workers or Workers()
+        self._secrets = secrets or SecretFiles(os.urandom(KEY_BYTES))
         self._deadline = deadline
         self._look_deadline = min(deadline, _LOOK)
-        self._last: dict[Iqn, TargetState] = {}
+        self._seen: dict[str, Seen] = {}
 
     async def observe(self, iqns: Collection[Iqn] | None) -> LioState:
         problem_or_listing = await self._listed(whole=iqns is None)
         if isinstance(problem_or_listing, str):
             return LioState({}, unreadable={_WHOLE: problem_or_listing})
-        ours, foreign = problem_or_listing
+        ours, foreign, hbas = problem_or_listing
         found: dict[Iqn, TargetState | None] = {}
         unreadable: dict[str, str] = {}
-        await self._each(sorted(ours) if iqns is None else sorted(iqns), self._state, found, unreadable)
-        states = {iqn: self._known(iqn, state) for iqn, state in found.items() if state}
-        self._last = states if iqns is None else {**self._last, **states}
-        return LioState(states, foreign, unreadable)
-
-    def _known(self, iqn: Iqn, state: TargetState) -> TargetState:
-        """The very state of the last look if it is the same: thousands of equal ones would be kept for nothing."""
-        last = self._last.get(iqn)
-        return last if last == state else state
+        await self._each(sorted(ours) if iqns is None else sorted(iqns), self._state, found, unreadable, hbas)
+        return LioState({iqn: state for iqn, state in found.items() if state}, foreign, unreadable)
 
     async def logins(self, targets: Mapping[Iqn, Iqn]) -> Mapping[Iqn, tuple[Login, str | None]]:
         found: dict[Iqn, tuple[Login, str | None]] = {}
@@ -74,11 +76,32 @@ class KernelLio:
     async def withdraw(self, action: WithdrawTarget) -> None:
         await self._act(action.iqn, lambda writer: writer.withdraw(action))
 
+    async def asked(self, iqn: Iqn, initiator: Iqn) -> Secret | None:
+        """What this initiator has to know now to get this disk; None where nothing is asked. Unusable where there is no
+        disk, or what is asked for is not fit for a boot script."""
+
+        def inside(job: Job) -> tuple[str, ...] | None:
+            place = Place.of(self._site, iqn)
+            if place is None:
+                raise Unusable("it is not a target of this site")
+            fs = _Checked(self._fs, job)
+            if fs.read(f"{place.tpg}/enable") != "1":
+                raise Unusable("it is not served")
+            return lio_auth.asked(fs, place.tpg, initiator)
+
+        try:
+            values = await self._workers.run(object(), inside, self._look_deadline)
+        except Stuck as stuck:
+            raise Unusable(str(stuck)) from None
+        except OSError as error:
+            raise Unusable(str(failure(error, "it cannot be read"))) from None
+        return Secret.checked(*values) if values is not None else None
+
     async def _act(self, iqn: Iqn, work: Callable[[Writer], None]) -> None:
         def inside(job: Job) -> None:
             fs = _Checked(self._fs, job)
             try:
-                work(Writer(fs, self._site, self._sizes))
+                work(Writer(fs, self._site, self._sizes, self._secrets))
             except OSError as error:
                 problem = fs.problem()
                 if problem is None:
@@ -92,12 +115,12 @@ class KernelLio:
         except OSError as error:
             raise failure(error, f"target {shown(iqn)}") from error
 
-    async def _listed(self, *, whole: bool) -> str | tuple[frozenset[Iqn], tuple[str, ...]]:
+    async def _listed(self, *, whole: bool) -> str | _Listing:
         """Ours and the foreign ones by name; or why there is no telling."""
 
-        def inside(job: Job) -> str | tuple[frozenset[Iqn], tuple[str, ...]]:
+        def inside(job: Job) -> str | _Listing:
             fs = _Checked(self._fs, job)
-            return fs.problem() or (self._listing(fs) if whole else (frozenset(), ()))
+            return fs.problem() or (self._listing(fs) if whole else (frozenset(), (), None))
 
         try:
             return await self._workers.run(object(), inside, self._look_deadline)
@@ -106,7 +129,7 @@ class KernelLio:
         except OSError as error:
             return str(failure(error, "listing the targets"))
 
-    def _listing(self, fs: ConfigFs) -> tuple[frozenset[Iqn], tuple[str, ...]]:
+    def _listing(self, fs: ConfigFs) -> _Listing:
         ours: set[Iqn] = set()
         foreign: list[str] = []
         for name in read.listing(fs, "iscsi"):
@@ -115,23 +138,51 @@ class KernelLio:
                 ours.add(self._site.target(*parts))
             elif name.startswith(("iqn.", "eui.", "naa.")):
                 foreign.append(name)
-        for hba in fs.listdir("core"):
-            for name in fs.listdir(f"core/{hba}") if "_" in hba else ():
-                parts, device = names.parse_backstore(name), f"core/{hba}/{name}"
-                place = Place.of(self._site, self._site.target(*parts)) if parts else None
-                if place and place.home == device and place.iqn in ours:
-                    continue  # whose it is, the look at its target says
-                if place and hba.startswith("fileio_") and read.is_ours(fs, place, device):
-                    ours.add(place.iqn)
-                elif name not in ("hba_info", "hba_mode"):
-                    foreign.append(f"{hba}/{name}")
-        return frozenset(ours), tuple(sorted(foreign))
+        hbas = {f"core/{name}": fs.listdir(f"core/{name}") for name in fs.listdir("core") if "_" in name}
+        for hba, held in hbas.items():
+            for name in held:
+                if not self._at_home(hba, name, ours) and not self._adds(fs, hba, name, ours):
+                    foreign += [] if name in ("hba_info", "hba_mode") else [f"{hba}/{name}".removeprefix("core/")]
+        return frozenset(ours), tuple(sorted(foreign)), hbas
+
+    def _at_home(self, hba: str, name: str, ours: Collection[Iqn]) -> bool:
+        """A device where one of a target of ours belongs: whose it is, the look at that target says."""
+        parts = names.parse_backstore(name)
+        return parts is not None and self._site.target(parts[0]) in ours and hba in read.hbas(*parts)
+
+    def _adds(self, fs: ConfigFs, hba: str, name: str, ours: set[Iqn]) -> bool:
+        """Whether a device without a target is of one that should be ours, which then is looked at too."""
+        parts = names.parse_backstore(name)
+        place = Place.of(self._site, self._site.target(parts[0])) if parts else None
+        if parts is None or place is None or not hba.startswith(("core/fileio_", "core/iblock_")):
+            return False
+        owned = self._owned(fs, place.of_disk(self._site, parts[1]), f"{hba}/{name}")
+        if owned:
+            ours.add(place.iqn)
+        return owned
+
+    def _owned(self, fs: ConfigFs, place: Place, device: str) -> bool:
+        """Not one that somebody put elsewhere and that nothing leads to, unless it is the one that is looked for there."""
+        found = place.disk == names.SYSTEM_DISK or device in (place.home, place.block) or read.exported(fs, device)
+        return found and read.is_ours(fs, place, device)
 
     def _state(self, fs: ConfigFs, iqn: Iqn) -> TargetState | None:
+        known = self._seen.get(iqn)
+        if known is not None and known.still(fs):
+            return known.state
         place = Place.of(self._site, iqn)
         if place is None:
             raise OSError("is not a target of this site")
-        return read.state(fs, place)[0]
+        once = Once(fs)
+        state = read.state(once, self._site, place, self._secrets.digest)[0]
+        if known is not None and known.state == state:
+            state = known.state  # thousands of equal ones would be kept for nothing
+        seen = Seen.of(once, place.machine, state) if state else None
+        if seen is not None:
+            self._seen[iqn] = seen
+        else:
+            self._seen.pop(iqn, None)
+        return state
 
     def _login(self, fs: ConfigFs, iqn: Iqn, initiator: Iqn) -> tuple[Login, str | None]:
         place = Place.of(self._site, iqn)
@@ -140,7 +191,12 @@ class KernelLio:
         return read.sessions(fs, place).get(Iqn.parse(initiator), (Login.NONE, None))
 
     async def _each(
-        self, iqns: Iterable[Iqn], look: Callable[[ConfigFs, Iqn], T], found: dict[Iqn, T], unreadable: dict[str, str]
+        self,
+        iqns: Iterable[Iqn],
+        look: Callable[[ConfigFs, Iqn], T],
+        found: dict[Iqn, T],
+        unreadable: dict[str, str],
+        hbas: _Hbas | None = None,
     ) -> None:
         """Some at a time in one thread. One at which the kernel hangs is unreadable; a new thread takes the rest."""
         rest = []
@@ -152,7 +208,7 @@ class KernelLio:
                 rest.append(iqn)
         while rest:
             some, at = rest[:_BATCH], [0]
-            work = partial(self._some, some=some, at=at, look=look, found=found, unreadable=unreadable)
+            work = partial(self._some, some=some, at=at, look=look, found=found, unreadable=unreadable, hbas=hbas)
             try:
                 await self._workers.run(object(), work, self._look_deadline)
                 rest = rest[_BATCH:]
@@ -170,16 +226,14 @@ class KernelLio:
         look: Callable[[ConfigFs, Iqn], T],
         found: dict[Iqn, T],
         unreadable: dict[str, str],
+        hbas: _Hbas | None,
     ) -> None:
+        fs = _Checked(self._fs, job, hbas)
         for at[0], iqn in enumerate(some):
             try:
-                found[iqn] = _steady(partial(_once, self._fs, job, look, iqn))
+                found[iqn] = _steady(partial(look, fs, iqn))
             except OSError as error:
                 unreadable[iqn] = str(failure(error, "it cannot be read"))
-
-
-def _once(fs: ConfigFs, job: Job, look: Callable[[ConfigFs, Iqn], T], iqn: Iqn) -> T:
-    return look(_Once(fs, job), iqn)
 
 
 def _steady(look: Callable[[], T]) -> T:
@@ -193,11 +247,13 @@ def _steady(look: Callable[[], T]) -> T:
 
 
 class _Checked:
-    """A ConfigFs that goes no further once its job is abandoned, and notes what it is doing."""
+    """A ConfigFs that goes no further once its job is abandoned, and notes what it is doing. ``hbas`` were listed already
+    for the look at all targets that this one belongs to."""
 
-    def __init__(self, fs: ConfigFs, job: Job) -> None:
+    def __init__(self, fs: ConfigFs, job: Job, hbas: _Hbas | None = None) -> None:
         self._fs = fs
         self._job = job
+        self._hbas = hbas
 
     def mkdir(self, path: str) -> None:
         self._job.check(f"mkdir {path}")
@@ -216,11 +272,11 @@ class _Checked:
         self._fs.unlink(path)
 
     def readlink(self, path: str) -> str:
-        self._job.check(f"readlink {path}")
+        self._job.check(path)
         return self._fs.readlink(path)
 
     def read(self, path: str) -> str:
-        self._job.check(f"read {path}")
+        self._job.check(path)
         return self._fs.read(path)
 
     def write(self, path: str, value: str) -> None:
@@ -228,7 +284,11 @@ class _Checked:
         self._fs.write(path, value)
 
     def listdir(self, path: str) -> tuple[str, ...]:
-        self._job.check(f"list {path}")
+        if self._hbas is not None and path.startswith("core/"):
+            if path not in self._hbas:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            return self._hbas[path]
+        self._job.check(path)
         return self._fs.listdir(path)
 
     def exists(self, path: str) -> bool:
@@ -238,34 +298,3 @@ class _Checked:
     def problem(self) -> str | None:
         self._job.check("list core")
         return self._fs.problem()
-
-
-class _Once(_Checked):
-    """For one look at one target: nothing is read twice, so that the look is cheap and says one thing of each part."""
-
-    def __init__(self, fs: ConfigFs, job: Job) -> None:
-        super().__init__(fs, job)
-        self._listed: dict[str, tuple[str, ...]] = {}
-        self._read: dict[str, str] = {}
-        self._led: dict[str, str] = {}
-
-    def listdir(self, path: str) -> tuple[str, ...]:
-        found = self._listed.get(path)
-        if found is None:
-            self._job.check(path)
-            found = self._listed[path] = self._fs.listdir(path)
-        return found
-
-    def read(self, path: str) -> str:
-        found = self._read.get(path)
-        if found is None:
-            self._job.check(path)
-            found = self._read[path] = self._fs.read(path)
-        return found
-
-    def readlink(self, path: str) -> str:
-        found = self._led.get(path)
-        if found is None:
-            self._job.check(path)
-            found = self._led[path] = self._fs.readlink(path)
-        return found

@@ -8,48 +8,82 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from sys import intern
 
+from controller.adapters import lio_auth
 from controller.adapters.configfs import ReadableFs
-from controller.core import names
+from controller.adapters.lio_auth import Digest
+from controller.core import names, targets
 from controller.core.names import Site
-from controller.core.world import Login, TargetState
+from controller.core.observed import Login, TargetState
 from manifests.types import Iqn
 
 # Creation slows with the number of siblings in one HBA folder, and rtslib hands out its own from 0 upwards: ours are
-# a fixed few from 7000 on. rtslib reads several backstores in one HBA well (its index is by plugin and name).
+# a fixed few from 7000 on. rtslib reads several backstores in one HBA well (its index is by plugin and name). All disks
+# of a machine but its system disk share one of as many more, so that one look at that finds them by their names.
 _FIRST_HBA, _HBAS = 7000, 32
 _TPG = ("authentication", "generate_node_acls", "demo_mode_write_protect", "demo_mode_discovery", "cache_dynamic_acls")
 _ACL = ("nopin_timeout", "nopin_response_timeout")
-_DEVICE = ("emulate_3pc", "emulate_write_cache")
+_FILE, _BLOCK = ("emulate_3pc", "emulate_write_cache"), ("emulate_3pc", "emulate_tpu")
 _INFO = re.compile(r"File: (.*)  Size: (\d+)  Mode: (\S+)")
+_BLOCK_INFO = re.compile(r"(?:  UDEV PATH: (.*))?  readonly: \d")
 _NUMBERED = re.compile(r"(?:lun|tpgt)_(\d+)", re.ASCII)
-_HBA = re.compile(r"core/fileio_\d+", re.ASCII)
+_HBA = re.compile(r"core/(?:fileio|iblock)_\d+", re.ASCII)
 _ADDRESS = re.compile(r"^\s*Address (\S+) TCP", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one target of ours lives."""
+    """Where one target of ours lives, and one of its devices: in one of two places, ``home`` for a file, ``block`` for a
+    block device."""
 
     iqn: Iqn
+    machine: str
+    disk: str
     backstore: str
     serial: str
     target: str
     tpg: str
-    hba: str
     home: str
+    block: str
 
     @classmethod
     def of(cls, site: Site, iqn: str) -> "Place | None":
-        """None for an IQN that is not of this site."""
+        """With the disk that the target is named after. None for an IQN that is not of this site."""
         parts = site.parse_target(iqn)
         if parts is None:
             return None
-        backstore, target = names.backstore(*parts), f"iscsi/{iqn}"
-        hba = f"core/fileio_{_FIRST_HBA + zlib.crc32(backstore.encode()) % _HBAS}"
-        serial = site.serial(*parts)
-        return cls(site.target(*parts), backstore, serial, target, f"{target}/tpgt_1", hba, f"{hba}/{backstore}")
+        return cls._made(site, site.target(*parts), *parts)
+
+    @classmethod
+    def _made(cls, site: Site, iqn: Iqn, machine: str, disk: str) -> "Place":
+        backstore, target = names.backstore(machine, disk), f"iscsi/{iqn}"
+        homes = (f"{hba}/{backstore}" for hba in hbas(machine, disk))
+        serial = site.serial(machine, disk)
+        return cls(iqn, machine, disk, backstore, serial, target, f"{target}/tpgt_1", *homes)
+
+    def of_disk(self, site: Site, disk: str) -> "Place":
+        """The same target, with another of its devices."""
+        return self._made(site, self.iqn, self.machine, disk)
+
+    def of_device(self, path: str) -> str:
+        """Where the device for this path belongs."""
+        return self.block if targets.block(path) else self.home
+
+
+def hbas(machine: str, disk: str) -> tuple[str, str]:
+    """Where the device of this disk belongs, as a file and as a block device."""
+    return _hbas(names.backstore(machine, disk), _FIRST_HBA) if disk == names.SYSTEM_DISK else shared_hbas(machine)
+
+
+def shared_hbas(machine: str) -> tuple[str, str]:
+    """Where the devices of a machine's disks but its system disk belong."""
+    return _hbas(machine, _FIRST_HBA + _HBAS)
+
+
+def _hbas(key: str, first: int) -> tuple[str, str]:
+    number = first + zlib.crc32(key.encode()) % _HBAS
+    return f"core/fileio_{number}", f"core/iblock_{number}"
 
 
 def numbers(fs: ReadableFs, folder: str) -> dict[int, str]:
@@ -100,17 +134,38 @@ def devices(fs: ReadableFs, place: Place) -> Iterator[str]:
     """Our device, wherever somebody may have put it: where our target leads, at home, in any other HBA."""
     exported = (link(fs, folder, place.backstore) for folder in numbers(fs, f"{place.tpg}/lun").values())
     places = [led for _, led in filter(None, exported) if _HBA.match(led) and led.endswith(f"/{place.backstore}")]
-    for device in dict.fromkeys((*places, place.home)):
+    for device in dict.fromkeys((*places, place.home, place.block)):
         if is_ours(fs, place, device):
             yield device
     for hba in (f"core/{name}" for name in fs.listdir("core") if _HBA.fullmatch(f"core/{name}")):
         device = f"{hba}/{place.backstore}"
-        if device not in (*places, place.home) and is_ours(fs, place, device):
+        if device not in (*places, place.home, place.block) and is_ours(fs, place, device):
             yield device
 
 
 def find(fs: ReadableFs, place: Place) -> str | None:
     return next(devices(fs, place), None)
+
+
+def places(fs: ReadableFs, site: Site, place: Place) -> Iterator[Place]:
+    """Of the disk that the target is named after, and of each other disk of its machine that has a device here: one that
+    a LUN leads to, or one in the HBAs where they belong."""
+    yield place
+    if place.disk != names.SYSTEM_DISK:
+        return
+    linked = (link(fs, folder, place.backstore) for folder in numbers(fs, f"{place.tpg}/lun").values())
+    near = (listing(fs, hba) for hba in shared_hbas(place.machine))
+    found = {led.rpartition("/")[2] for _, led in filter(None, linked)} | {name for folder in near for name in folder}
+    mine = names.backstore(place.machine, "")  # hundreds of machines share these HBAs
+    for name in sorted(name for name in found if name.startswith(mine)):
+        parts = names.parse_backstore(name)
+        if parts and parts[0] == place.machine and parts[1] != place.disk:
+            yield place.of_disk(site, parts[1])
+
+
+def exported(fs: ReadableFs, device: str) -> bool:
+    """Whether any target has a LUN that leads to this device."""
+    return bool(fs.read(f"{device}/alua/default_tg_pt_gp/members").strip())
 
 
 def login(fs: ReadableFs, acl: str) -> tuple[Login, str | None]:
@@ -121,6 +176,11 @@ def login(fs: ReadableFs, acl: str) -> tuple[Login, str | None]:
         return Login.NONE, None
     except OSError:
         return Login.UNKNOWN, None
+    return logged_in(info)
+
+
+def logged_in(info: str) -> tuple[Login, str | None]:
+    """As an ACL's ``info`` tells."""
     if info.startswith("No active iSCSI Session"):
         return Login.NONE, None
     address = _ADDRESS.search(info)
@@ -153,44 +213,41 @@ def sessions(fs: ReadableFs, place: Place) -> dict[str, tuple[Login, str | None]
     return found
 
 
-def state(fs: ReadableFs, place: Place) -> tuple[TargetState | None, str | None]:
-    """All facts of one target, None when nothing is there; and its device."""
-    once = Once(fs)
-    device = find(once, place)
-    if device is None and not fs.exists(place.target):
-        return None, None
-    facts = {**_device(once, place, device), **_target(once, place, device)}
-    live = sorted(sessions(once, place).values(), key=lambda found: (found[0] is not Login.ACTIVE, found[1] or ""))
-    return TargetState(facts, *(live[0] if live else (Login.NONE, None))), device
+def state(fs: ReadableFs, site: Site, place: Place, digest: Digest) -> tuple[TargetState | None, dict[str, str]]:
+    """All facts of one target, None when nothing is there; and its devices, by backstore. Much is asked of ``fs`` more than
+    once."""
+    found = [(each, device) for each in places(fs, site, place) if (device := find(fs, each))]
+    devices = {each.backstore: device for each, device in found}
+    if not devices and not fs.exists(place.target):
+        return None, {}
+    facts = {name: value for each, device in found for name, value in _device(fs, each, device).items()}
+    facts |= _target(fs, place, devices, digest)
+    live = sorted(sessions(fs, place).values(), key=lambda found: (found[0] is not Login.ACTIVE, found[1] or ""))
+    facts = {name if name.startswith("acl/") else intern(name): value for name, value in facts.items()}  # for thousands
+    return TargetState(facts, *(live[0] if live else (Login.NONE, None))), devices
 
 
-class Once:
-    """One look: nothing is asked twice, and all that is told of one target is of one moment, or nearly."""
-
-    def __init__(self, fs: ReadableFs) -> None:
-        self.exists = fs.exists
-        self.read = cache(fs.read)
-        self.readlink = cache(fs.readlink)
-        self.listdir = cache(fs.listdir)
-
-
-def _device(fs: ReadableFs, place: Place, device: str | None) -> dict[str, str]:
-    if device is None:
-        return {}
-    facts = {"backstore": place.backstore, "backstore/enable": fs.read(f"{device}/enable")}
-    info = _INFO.search(fs.read(f"{device}/info"))
+def _device(fs: ReadableFs, place: Place, device: str) -> dict[str, str]:
+    at, block = targets.place(place.backstore), is_block(device)
+    facts = {at: place.backstore, f"{at}/enable": fs.read(f"{device}/enable")}
+    info = (_BLOCK_INFO if block else _INFO).search(fs.read(f"{device}/info"))
     if info is None:
         raise OSError(errno.EPROTO, "info is in a form that is not known", f"{device}/info")
-    if info[1].strip():
-        facts |= {"backstore/path": info[1], "backstore/size": info[2]}
-        facts["backstore/buffered"] = "1" if info[3].startswith("Buffered") else "0"
+    if info[1] and info[1].strip():
+        facts[f"{at}/path"] = info[1]
+        if not block:
+            facts |= {f"{at}/size": info[2], f"{at}/buffered": "1" if info[3].startswith("Buffered") else "0"}
     found = serial(fs, device)
     if found:
-        facts["backstore/serial"] = found
-    return facts | {f"backstore/attrib/{name}": fs.read(f"{device}/attrib/{name}") for name in _DEVICE}
+        facts[f"{at}/serial"] = found
+    return facts | {f"{at}/attrib/{name}": fs.read(f"{device}/attrib/{name}") for name in (_BLOCK if block else _FILE)}
 
 
-def _target(fs: ReadableFs, place: Place, device: str | None) -> dict[str, str]:
+def is_block(device: str) -> bool:
+    return device.startswith("core/iblock_")
+
+
+def _target(fs: ReadableFs, place: Place, devices: Mapping[str, str], digest: Digest) -> dict[str, str]:
     groups = numbers(fs, place.target)
     facts = {f"tpgt_{number}": "1" for number in groups if number != 1}
     if 1 not in groups:
@@ -200,16 +257,18 @@ def _target(fs: ReadableFs, place: Place, device: str | None) -> dict[str, str]:
     for number, folder in numbers(fs, f"{place.tpg}/lun").items():
         found = link(fs, folder, place.backstore)
         if found:
-            facts[f"lun/{number}"] = _backstore(place, device, found[1])
+            facts[f"lun/{number}"] = _backstore(devices, found[1])
     for initiator in fs.listdir(f"{place.tpg}/acls"):
         facts |= _acl(fs, place, initiator)
+        if facts["tpg/attrib/authentication"] != "0":
+            facts |= lio_auth.facts(fs, place.tpg, initiator, digest)
     return facts | {f"portal/{name}": "1" for name in fs.listdir(f"{place.tpg}/np")}
 
 
-def _backstore(place: Place, device: str | None, led: str) -> str:
-    """A backstore's name; with its HBA when it has our name and is another."""
+def _backstore(devices: Mapping[str, str], led: str) -> str:
+    """A backstore's name; with its HBA when it has a name of ours and is another."""
     name = led.rpartition("/")[2]
-    return led.removeprefix("core/") if name == place.backstore and led != device else name
+    return led.removeprefix("core/") if led != devices.get(name, led) else name
 
 
 def _acl(fs: ReadableFs, place: Place, initiator: str) -> Mapping[str, str]:

@@ -8,16 +8,22 @@ import json
 import logging
 import sys
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from functools import lru_cache
+from math import isfinite
 from typing import Any, Literal, TextIO, cast
 
 import structlog
 from structlog.typing import Processor
 
 from controller.adapters.logwriter import LogWriter
-from controller.core.secrets import Mask
+from controller.core.secrets import MASK, Mask, secret
 
 Form = Literal["json", "console"]
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_quote = json.encoder.encode_basestring_ascii
+_MASKED = _quote(MASK)
+_SHORT = 64
+_NEW = frozenset({"request_id", "timestamp"})  # not worth to be remembered
 _SAID_BY_HAND = ("exception", "stack")  # many lines, and our own
 
 
@@ -27,6 +33,8 @@ class Logs:
     def __init__(self, known: Collection[str] = (), *, extra: Sequence[Processor] = ()) -> None:
         self.mask = Mask(known)
         self._extra = extra
+        self._short = lru_cache(4096)(lambda text: _quote(self.mask.new(text)))  # most of what is said is said again
+        self._named = lru_cache(4096)(lambda key: (_quote(self.mask.new(key)) + ":", secret(key)))
 
     def open(self, form: Form, level: str, out: TextIO | LogWriter) -> None:
         number = logging.getLevelNamesMapping()[level.upper()]
@@ -60,19 +68,34 @@ class Logs:
         ]
 
     def _ending(self, form: Form) -> list[Processor]:
-        return [self._masked, _json] if form == "json" else [self._masked, _plain, structlog.dev.ConsoleRenderer()]
+        return [self._json] if form == "json" else [self._masked, _plain, structlog.dev.ConsoleRenderer()]
 
     def _masked(self, _: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
         return self.mask.fields(event)
+
+    def _json(self, _: Any, __: str, event: MutableMapping[str, Any]) -> str:
+        """Masked and encoded field by field: every request has a line, and it is a fifth of what the request costs."""
+        told = []
+        for key, value in event.items():
+            name, hidden = self._named(str(key))
+            if hidden and value is not None:
+                told.append(name + _MASKED)
+            elif type(value) is str:
+                known = len(value) <= _SHORT and key not in _NEW
+                told.append(name + (self._short(value) if known else _quote(self.mask.new(value))))
+            else:
+                told.append(name + self._value(value))
+        return "{" + ",".join(told) + "}"
+
+    def _value(self, value: Any) -> str:
+        if type(value) is int or (type(value) is float and isfinite(value)):
+            return repr(value)
+        return "null" if value is None else _encode(self.mask.value(value))
 
 
 def form(wanted: Form | None) -> Form:
     """JSON, but for somebody who looks at a terminal."""
     return wanted or ("console" if sys.stderr.isatty() else "json")
-
-
-def _json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
-    return _encode(event)
 
 
 def _plain(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

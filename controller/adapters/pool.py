@@ -1,89 +1,193 @@
-"""The pool: golden images and the sessions' overlays as raw files on one file system.
+"""The pool: golden images and the sessions' overlays on one file system.
 
-``images/NAME@vN.raw`` is a version, read-only, with ``NAME@vN.json`` beside it: sha256, size, and the stamp of the source.
-The sidecar is written last, so a version without one is half-made: not seen, and made anew by the next import.
-``overlays/NAME`` are complete from the moment that they have their name. What a crash leaves behind is a hidden
-``.*.tmp``, removed at the next chance. A golden file is opened for reading only, for ever.
+What a crash leaves behind is a hidden ``.*.tmp``, removed at the next chance. A golden file is opened for reading only,
+for ever.
 """
 
 import errno
-import json
 import os
-import re
-import secrets
-import stat
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from controller.adapters import files, pool_copy, pool_source
-from controller.adapters.pool_source import SourceProblem
+from controller.adapters import download_part, files, pool_copy, pool_driver
+from controller.adapters.clock import SystemClock
+from controller.adapters.images.problem import SourceProblem
+from controller.adapters.pool_images import Images
+from controller.adapters.pool_overlays import Overlays
+from controller.adapters.pool_room import Room, entries, is_temp
+from controller.adapters.pool_uses import Uses
 from controller.adapters.workers import Job, Stuck, Workers
 from controller.core import names
+from controller.core.desired import Golden
 from controller.core.names import OverlayName
-from controller.core.steps import CreateOverlay, DeleteOverlay, ImportImage
-from controller.core.world import Golden, ImageFile, OverlayFile, PoolState, SourceFile, Stamp
-from controller.ports.host import EffectError, EffectFailed, EffectRefused, PoolView
+from controller.core.observed import OverlayFile, PoolState
+from controller.core.steps import (
+    ActivateOverlay,
+    CommitOverlay,
+    CreateOverlay,
+    DeleteOverlay,
+    DeleteVersion,
+    DiscardSource,
+    ImportImage,
+    NoteUse,
+    ReleaseVersion,
+)
+from controller.ports.clock import Clock
+from controller.ports.host import EffectError, EffectFailed, EffectRefused, Fetched, PoolView
 from manifests.types import shown
+
+if TYPE_CHECKING:
+    from controller.adapters.downloads import Downloads
 
 T = TypeVar("T")
 _WHOLE = "pool"
-_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
-_TEMP = re.compile(r"\..+\.[0-9a-f]{12}\.tmp").fullmatch
-
-
-class _Unreadable(Exception):
-    """A version that is there and cannot be used: it is neither served nor replaced."""
+# A snapshot is made in milliseconds, but behind a disk that is busy with the flushes of many.
+_DEADLINE, _LOOK = 30.0, 5.0
 
 
 class PoolDir:
-    """Pool in the folder ``root``, sources in ``imports``. ``reserve`` is the part of the space that stays free."""
+    """Pool in the folder ``root``, sources in ``imports`` and ``uploads``. ``reserve`` is the part of the space that stays
+    free; ``driver`` how overlays are made: auto | reflink | snapshot | copy. ``downloads`` is asked for when there is
+    something to fetch; without it nothing is."""
 
-    def __init__(self, root: Path, imports: Path, *, reserve: float = 0.15) -> None:
+    def __init__(
+        self,
+        root: Path,
+        imports: Path,
+        *,
+        uploads: Path | None = None,
+        downloads: "Callable[[], Downloads] | None" = None,
+        reserve: float = 0.15,
+        driver: str = pool_driver.AUTO,
+        clock: Clock | None = None,
+    ) -> None:
         self._root = root
-        self._imports = imports
-        self._images = root / names.GOLDEN_FOLDER
-        self._overlays = root / names.OVERLAY_FOLDER
-        self._reserve = reserve
+        self._room = Room(root, reserve)
+        clock = clock or SystemClock()
+        self._uses = Uses(self._room, clock)
+        self._images = Images(self._room, imports, uploads or root / "uploads", self._uses, clock)
+        self._fetching = cache(downloads) if downloads else None
+        self._asked = driver
+        self._driver: pool_driver.Choice | None = None
+        self._overlays = Overlays(self._room, driver, self._uses)
         # Apart, so that a long import delays neither a look nor a session; a disk gains nothing from more at once.
         self._looks, self._importers, self._cloners = Workers(2), Workers(2), Workers(4)
-        self._seen: dict[str, tuple[tuple[int, int, int], OverlayFile]] = {}
         self._sweeping = threading.Lock()
         self._swept = False
 
     # --- the port -------------------------------------------------------------------------------------------
 
-    async def observe(self, images: Collection[Golden]) -> PoolView:
+    async def observe(self, images: Collection[Golden], machines: Collection[str] | None = None) -> PoolView:
         try:
-            return await self._looks.run(object(), lambda job: self._observed(images), float("inf"))
+            driver, snapshots = await self._chosen(), await self._snapshots(machines)
+
+            def inside(job: Job) -> PoolView:
+                unreadable: dict[str, str] = {}
+                overlays = self._overlays.look(machines, snapshots, unreadable)
+                view = self._observed(images, driver, overlays, unreadable)
+                carried = {} if machines is None else self._overlays.names.carried()
+                return replace(view, state=replace(view.state, carried=carried))
+
+            return await self._looks.run(object(), inside, float("inf"))
         except FileNotFoundError:
             return PoolView(PoolState(), {_WHOLE: f"the pool {self._root} is not there: make or mount that folder"})
         except OSError as error:
             return PoolView(PoolState(), {_WHOLE: f"{error.filename or self._root}: {error.strerror}"})
 
-    async def import_image(self, action: ImportImage) -> str:
-        return await self._act(self._importers, f"image {action.image}", lambda job: self._import(action, job))
+    async def import_image(self, action: ImportImage, told: Callable[[float], None] = lambda part: None) -> str:
+        return await self._act(self._importers, f"image {action.image}", lambda job: self._images.make(action, job, told))
+
+    async def delete_version(self, action: DeleteVersion) -> int:
+        what = f"version {names.golden(action.image, action.version)}"
+        return await self._act(self._cloners, what, lambda job: self._uses.delete(action))
+
+    async def note_use(self, action: NoteUse) -> None:
+        what = f"version {names.golden(action.image, action.version)}"
+        await self._act(self._cloners, what, lambda job: self._uses.note(action.image, action.version))
+
+    async def release_version(self, action: ReleaseVersion) -> None:
+        what = f"version {names.golden(action.image, action.version)}"
+        await self._act(self._cloners, what, lambda job: self._uses.release(action))
+
+    async def fetch_source(self, action: ImportImage, told: Callable[[Fetched], None]) -> None:
+        if action.origin != "url" or self._fetching is None:
+            return
+        try:
+            await self._looks.run(object(), lambda job: self._sweep(), float("inf"))
+            await self._looks.run(object(), lambda job: self._images.remember(action), float("inf"))
+            await self._fetching().fetch(action, told)
+        except OSError as error:
+            raise _failure(error, f"download for {action.image}") from error
+
+    async def discard_source(self, action: DiscardSource) -> None:
+        kind, _, name = action.identity.partition(" ")
+        if kind == "sha256" and self._fetching is not None:
+            try:
+                await self._fetching().discard(name)
+            except OSError as error:
+                raise _failure(error, f"download {name}") from error
+        elif kind == "upload":
+            await self._act(self._importers, f"upload {name}", lambda job: self._images.discard(name))
 
     async def create_overlay(self, action: CreateOverlay) -> str:
-        return await self._act(self._cloners, f"overlay {action.name}", lambda job: self._create(action, job))
+        return await self._disk(action.name, lambda job: self._overlays.create(action, job))
+
+    async def activate_overlay(self, action: ActivateOverlay) -> None:
+        await self._disk(action.name, lambda job: self._overlays.activate(action, job))
+
+    async def commit_overlay(self, action: CommitOverlay, told: Callable[[float], None] = lambda part: None) -> str:
+        def work(job: Job) -> str:
+            base = self._uses.using(action.name.image, action.name.version)
+            with base, self._overlays.opened(action, job) as disk:
+                return self._images.commit(action, disk, job, told)
+
+        return await self._act(self._importers, f"image {action.name.image}", work)  # no two make the same version
 
     async def delete_overlay(self, action: DeleteOverlay) -> None:
-        name = f"overlay {action.name}"
-        await self._act(self._cloners, name, lambda job: files.remove(self._overlay(action.name)))
+        await self._disk(action.name, lambda job: self._overlays.delete(action, job))
 
-    async def _act(self, workers: Workers, what: str, work: Callable[[Job], T]) -> T:
+    async def _disk(self, name: OverlayName, work: Callable[[Job], T]) -> T:
+        """A file may take as long as its disk needs to copy it; a snapshot is a few calls, each of which may hang."""
+        return await self._act(self._cloners, f"overlay {name}", work, _DEADLINE if name.form == "cow" else float("inf"))
+
+    async def _chosen(self) -> pool_driver.Choice:
+        """Tried once in the life of a process, unless it cannot be tried. FileNotFoundError."""
+        if self._driver is None:
+            try:
+                self._driver = await self._looks.run(
+                    "driver", lambda job: pool_driver.choose(self._root, self._asked, job), _DEADLINE
+                )
+            except FileNotFoundError:
+                raise
+            except (Stuck, OSError) as problem:
+                usual = pool_copy.COPY if self._asked == pool_driver.AUTO else self._asked
+                return pool_driver.Choice(usual, f"cannot be tried: {problem}", usable=False)
+        return self._driver
+
+    async def _snapshots(self, machines: Collection[str] | None) -> Mapping[str, OverlayFile] | str:
+        """Or why there is no telling."""
+        try:
+            return await self._looks.run("devices", lambda job: self._overlays.snapshots(machines, job), _LOOK)
+        except Stuck as stuck:
+            return f"the device-mapper does not answer: {stuck}"
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}"
+
+    async def _act(self, workers: Workers, what: str, work: Callable[[Job], T], deadline: float = float("inf")) -> T:
         def inside(job: Job) -> T:
             self._sweep()
             return work(job)
 
         try:
-            return await workers.run(what, inside, float("inf"))
+            return await workers.run(what, inside, deadline)
         except Stuck as stuck:
             raise EffectFailed("Busy", f"{shown(what)}: {stuck}") from stuck
         except SourceProblem as problem:
-            raise EffectRefused(problem.reason, str(problem)) from problem
+            raise EffectRefused(problem.reason, str(problem), problem.again) from problem
         except OSError as error:
             raise _failure(error, what) from error
 
@@ -91,224 +195,32 @@ class PoolDir:
         """What an earlier process left half-made, once, before this one makes anything: it cleans up after itself."""
         with self._sweeping:
             if not self._swept:
-                for folder in (self._images, self._overlays):
-                    for name in filter(_TEMP, _entries(folder)):
+                self._uses.sweep()
+                for folder in map(self._root.joinpath, (names.OVERLAY_FOLDER, download_part.FOLDER)):
+                    for name in filter(is_temp, entries(folder)):
                         files.remove(folder / name)
                 self._swept = True
 
     # --- looking --------------------------------------------------------------------------------------------
 
-    def _observed(self, images: Collection[Golden]) -> PoolView:
+    def _observed(
+        self,
+        images: Collection[Golden],
+        driver: pool_driver.Choice,
+        overlays: Mapping[str, OverlayFile],
+        unreadable: dict[str, str],
+    ) -> PoolView:
         space = os.statvfs(self._root)  # told in whole hundredths: it moves all the time, and no plan turns on less
-        unreadable: dict[str, str] = {}
         state = PoolState(
-            self._versions(unreadable),
-            self._overlay_files(unreadable),
-            {image.name: self._source(image) for image in images},
+            self._images.versions(unreadable),
+            overlays,
+            {image.name: self._images.source(image) for image in images},
             space.f_bavail * 100 // max(1, space.f_blocks) * (space.f_blocks * space.f_frsize // 100),
             space.f_blocks * space.f_frsize,
+            driver.driver,
+            brought=self._images.brought(),
         )
         return PoolView(state, unreadable)
-
-    def _versions(self, unreadable: dict[str, str]) -> Mapping[str, Mapping[int, ImageFile]]:
-        found: dict[str, dict[int, ImageFile]] = {}
-        entries = _entries(self._images)
-        for name in sorted(entries):
-            parsed = names.parse_golden(name)
-            if parsed is None or _sidecar(name) not in entries:
-                continue
-            try:
-                found.setdefault(parsed[0], {})[parsed[1]] = self._version(*parsed)
-            except _Unreadable as problem:
-                unreadable[parsed[0]] = str(problem)
-        return {image: versions for image, versions in found.items() if versions}
-
-    def _version(self, image: str, version: int) -> ImageFile:
-        """A complete version, as its sidecar tells and its file bears out. _Unreadable."""
-        golden = self._images / names.golden(image, version)
-        try:
-            told = json.loads(files.read(self._images / _sidecar(golden.name), 1 << 16))
-            source = Stamp(int(told["source"]["size"]), int(told["source"]["mtime_ns"]))
-            made = ImageFile(version, int(told["size"]), str(told["sha256"]), source)
-            there = golden.lstat()
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _Unreadable(f"{golden}, or the .json beside it, cannot be read: {error}") from error
-        if not _SHA256(made.sha256) or not stat.S_ISREG(there.st_mode) or there.st_size != made.size:
-            raise _Unreadable(f"{golden} is not the plain file of {made.size} bytes that the .json beside it tells of")
-        return made
-
-    def _complete(self, image: str, version: int) -> bool:
-        golden = self._images / names.golden(image, version)
-        return os.path.lexists(golden) and os.path.lexists(golden.with_name(_sidecar(golden.name)))
-
-    def _overlay_files(self, unreadable: dict[str, str]) -> Mapping[str, OverlayFile]:
-        """What is as it was (ctime moves with size, name and attributes) is told by the very object of the last look."""
-        found: dict[str, OverlayFile] = {}
-        seen: dict[str, tuple[tuple[int, int, int], OverlayFile]] = {}
-        for name, entry in _entries(self._overlays).items():
-            if OverlayName.parse(name) is None:
-                continue
-            try:
-                there = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            stamp = (there.st_ino, there.st_size, there.st_ctime_ns)
-            known = self._seen.get(name)
-            if known is not None and known[0] == stamp:
-                seen[name], found[name] = known, known[1]
-            elif stat.S_ISREG(there.st_mode):
-                found[name] = OverlayFile(there.st_size, pool_copy.method(entry.path))
-                seen[name] = (stamp, found[name])
-            else:
-                unreadable[name] = f"{entry.path} is not a plain file"
-        self._seen = seen
-        return found
-
-    def _source(self, image: Golden) -> SourceFile:
-        try:
-            with pool_source.opened(self._imports, image.source) as fd:
-                pool_source.inspect(fd, image.source, image.format)
-                return SourceFile(pool_source.stamp(fd))
-        except SourceProblem as problem:
-            return SourceFile(None, str(problem))
-
-    # --- importing ------------------------------------------------------------------------------------------
-
-    def _import(self, action: ImportImage, job: Job) -> str:
-        name = names.golden(action.image, action.version)
-        if names.parse_golden(name) != (action.image, action.version):
-            raise EffectRefused("Invalid", f"{name!a} is not the name of an image's version")
-        final = self._images / name
-        with pool_source.opened(self._imports, action.source) as source:
-            pool_source.inspect(source, action.source)
-            before = pool_source.stamp(source)
-            if self._complete(action.image, action.version):
-                return self._imported(action, before)
-            self._images.mkdir(mode=0o750, exist_ok=True)
-            files.remove(self._images / _sidecar(name))  # one that is left alone would vouch for what comes now
-            newest = self._newest(action.image)
-            with self._temp(final) as (temp, made):
-                method = self._filled(source, made, job)
-                if pool_source.stamp(source) != before:
-                    raise EffectFailed("SourceChanged", f"{action.source} changed while it was imported")
-                sha256 = pool_copy.digest(made, job.check)
-                if newest and (newest.sha256, newest.size) == (sha256, before.size):
-                    self._write_sidecar(names.golden(action.image, newest.version), sha256, before)
-                    return "unchanged"
-                self._finish(temp, made, final, method, 0o440)
-        self._write_sidecar(name, sha256, before)
-        return method
-
-    def _imported(self, action: ImportImage, stamp: Stamp) -> str:
-        """The version is there already: right if it is from this source, and never written again."""
-        try:
-            done = self._version(action.image, action.version)
-        except _Unreadable as problem:
-            raise EffectRefused("VersionUnreadable", str(problem)) from problem
-        if done.stamp != stamp:
-            raise EffectFailed("VersionTaken", f"{action.image}@v{action.version} is there already, from another source")
-        return pool_copy.method(str(self._images / names.golden(action.image, action.version)))
-
-    def _newest(self, image: str) -> ImageFile | None:
-        versions = self._versions({}).get(image, {})
-        return versions[max(versions)] if versions else None
-
-    def _write_sidecar(self, name: str, sha256: str, source: Stamp) -> None:
-        told = {
-            "sha256": sha256,
-            "size": source.size,
-            "source": {"size": source.size, "mtime_ns": source.mtime_ns},
-        }
-        files.replace(self._images / _sidecar(name), json.dumps(told).encode(), 0o440)
-
-    # --- overlays -------------------------------------------------------------------------------------------
-
-    def _create(self, action: CreateOverlay, job: Job) -> str:
-        final = self._overlay(action.name)
-        image, version = action.name.image, action.name.version
-        if final.is_symlink() or final.exists():
-            return self._created(final, action.size)
-        if not self._complete(image, version):
-            raise EffectRefused("ImageMissing", f"{image}@v{version} is not in the pool")
-        golden = os.open(self._images / names.golden(image, version), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            size = os.fstat(golden).st_size
-            if action.size < size or action.size % pool_source.SECTOR:
-                raise EffectRefused("OverlaySize", f"{final.name}: {action.size} bytes cannot hold the {size} of its image")
-            self._overlays.mkdir(mode=0o750, exist_ok=True)
-            with self._temp(final) as (temp, made):
-                method = self._filled(golden, made, job)
-                os.ftruncate(made, action.size)
-                self._finish(temp, made, final, method, 0o600)
-        finally:
-            os.close(golden)
-        return method
-
-    def _created(self, final: Path, size: int) -> str:
-        found = final.lstat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size != size:
-            raise EffectRefused(
-                "OverlayInTheWay", f"{final} is there, and is not a plain file of {size} bytes: move it away"
-            )
-        return pool_copy.method(str(final))
-
-    def _overlay(self, name: OverlayName) -> Path:
-        if OverlayName.parse(str(name)) != name:
-            raise EffectRefused("Invalid", f"{str(name)!a} is not an overlay's name")
-        return self._overlays / str(name)
-
-    # --- making a file --------------------------------------------------------------------------------------
-
-    def _filled(self, source: int, made: int, job: Job) -> str:
-        """The source's bytes are in ``made``: how. The reserve is for what running clients still write."""
-        self._keep_reserve(0)
-        if pool_copy.clone(source, made):
-            return pool_copy.REFLINK
-        self._keep_reserve(pool_copy.allocated(source))
-        pool_copy.copy(source, made, job.check)
-        return pool_copy.COPY
-
-    def _keep_reserve(self, needed: int) -> None:
-        space = os.statvfs(self._root)
-        free, total = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
-        if free - needed < total * self._reserve:
-            left = max(0, free - needed) >> 20
-            raise EffectRefused(
-                "PoolReserve",
-                f"the pool {self._root} would have {left} of {total >> 20} MiB left, less than the {self._reserve:.0%} that"
-                " running clients may still write: delete sessions, or make it larger",
-            )
-
-    @contextmanager
-    def _temp(self, final: Path) -> Iterator[tuple[Path, int]]:
-        """A new file beside ``final``, which has its name only when it is complete; nothing is left of it otherwise."""
-        temp = final.with_name(f".{final.name}.{secrets.token_hex(6)}.tmp")
-        fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            yield temp, fd
-        finally:
-            os.close(fd)
-            temp.unlink(missing_ok=True)
-
-    def _finish(self, temp: Path, made: int, final: Path, method: str, mode: int) -> None:
-        pool_copy.record_method(made, method)
-        os.fchmod(made, mode)
-        os.fsync(made)
-        files.rename_durably(temp, final)
-
-
-def _sidecar(golden: str) -> str:
-    return f"{golden.removesuffix('.raw')}.json"
-
-
-def _entries(folder: Path) -> dict[str, "os.DirEntry[str]"]:
-    """By name; none in a folder that was never made, below a pool that is there."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: entry for entry in entries}
-    except FileNotFoundError:
-        folder.parent.stat()
-        return {}
 
 
 def _failure(error: OSError, what: str) -> EffectError:

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 
 REFLINK, COPY = "reflink", "copy"
@@ -27,9 +28,10 @@ def clone(source: int, made: int) -> bool:
     return True
 
 
-def copy(source: int, made: int, check: Check) -> None:
-    """Bytes where there are some; holes, and runs of zeros, stay holes. ``check`` is asked before each piece."""
-    size = os.fstat(source).st_size
+def copy(source: int, made: int, check: Check, told: Callable[[float], None] = lambda part: None) -> None:
+    """Bytes where there are some; holes, and runs of zeros, stay holes. ``check`` is asked before each piece, ``told`` is
+    the part that is done."""
+    size = os.lseek(source, 0, os.SEEK_END)  # a block device tells none in its status
     os.ftruncate(made, size)
     for at, end in _extents(source, size):
         offset = at
@@ -41,6 +43,7 @@ def copy(source: int, made: int, check: Check) -> None:
             if chunk != _ZEROS[: len(chunk)]:
                 _write(made, chunk, offset)
             offset += len(chunk)
+            told(offset / size)
 
 
 def digest(fd: int, check: Check) -> str:
@@ -70,6 +73,9 @@ def _extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
             start = os.lseek(fd, end, os.SEEK_DATA)
         except OSError as error:
             if error.errno == errno.ENXIO:
+                return
+            if error.errno == errno.EINVAL and stat.S_ISBLK(os.fstat(fd).st_mode):
+                yield 0, size
                 return
             raise
         if start >= size:

@@ -7,31 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from controller.core.world import Stamp
+from controller.adapters.images.examine import header
+from controller.adapters.images.problem import SourceProblem
+from controller.adapters.images.sniff import Format, sniff
+from controller.core.observed import Stamp
 from manifests.types import shown
 
-SECTOR = 512
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MAGIC = (
-    (b"QFI\xfb", "qcow2"),
-    (b"QED\0", "QED"),
-    (b"conectix", "VHD"),
-    (b"vhdxfile", "VHDX"),
-    (b"KDMV", "VMDK"),
-    (b"COWD", "VMDK"),
-    (b"# Disk DescriptorFile", "VMDK"),
-    (b"<<< ", "VDI"),
-)
-_FOOTER = (b"conectix", "VHD")  # a fixed VHD is the raw disk and this in its last sector
-
-
-class SourceProblem(Exception):
-    """It cannot be imported as it is. ``reason`` is one CamelCase word."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @contextmanager
@@ -75,22 +58,21 @@ def stamp(fd: int) -> Stamp:
     return Stamp(found.st_size, found.st_mtime_ns)
 
 
-def inspect(fd: int, source: str, wanted: str = "auto") -> None:
-    """SourceProblem unless it is a raw disk. ``wanted`` is the Image's format."""
-    size = os.fstat(fd).st_size
-    if size == 0:
-        raise SourceProblem("SourceEmpty", f"{source} is empty")
+@contextmanager
+def about(source: str) -> Iterator[None]:
+    """What is wrong is told with the name of whom it is told of."""
     try:
-        head, tail = os.pread(fd, SECTOR, 0), os.pread(fd, SECTOR, max(0, size - SECTOR))
-    except OSError as error:
-        raise SourceProblem("SourceUnreadable", f"{source} cannot be read: {error.strerror}") from error
-    formats = [name for magic, name in _MAGIC if head.startswith(magic)]
-    formats += [_FOOTER[1]] if tail.startswith(_FOOTER[0]) else []
-    if formats or wanted not in ("auto", "raw"):
-        raise SourceProblem(
-            "SourceNotRaw",
-            f"{source} is a {(formats or [wanted])[0]} image, not a raw disk: convert it first:"
-            f" qemu-img convert -O raw {source} {source}.raw",
-        )
-    if size % SECTOR:
-        raise SourceProblem("SourceUneven", f"{source} has {size} bytes, which is not a multiple of {SECTOR}")
+        yield
+    except SourceProblem as problem:
+        raise SourceProblem(problem.reason, f"{source}: {problem}") from problem
+
+
+def inspect(fd: int, source: str, wanted: str = "auto") -> Format:
+    """What its content and its header tell that it is. SourceProblem if that is no disk, or not ``wanted`` by the Image."""
+    size = os.fstat(fd).st_size
+    with about(source):
+        found = sniff(fd, size)
+        if wanted not in ("auto", found):
+            raise SourceProblem("SourceFormat", f"its content is {found}, not {wanted}: change spec.format")
+        header(fd, found, tables=False)
+    return found

@@ -17,6 +17,7 @@ from controller.adapters.store_reports import Reports
 from controller.adapters.store_requests import Requests
 from controller.adapters.store_tombstones import Grave, Tombstones
 from controller.adapters.store_trail import Trail
+from controller.adapters.store_uploads import UploadRows
 from controller.ports.clock import Clock
 from migrations import NEWEST
 
@@ -34,6 +35,7 @@ class SqlStore(
     LockoutRows,
     RevocationRows,
     BindingRows,
+    UploadRows,
 ):
     """Answers ``Database`` and ``IdentityStore``.
 
@@ -80,6 +82,11 @@ class SqlStore(
     def database(self) -> Database:
         """For what else lies in it."""
         return self._db
+
+    @property
+    def trail(self) -> Trail:
+        """For what else appends to the audit log."""
+        return self._trail
 
     async def ping(self) -> None:
         async with self._db.read() as conn:

@@ -4,19 +4,25 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.adapters.database import Database
+from controller.adapters.store_logins import end_logins, forgive
+from controller.adapters.store_trail import Trail
 from controller.adapters.tables import counters
 from controller.adapters.tables_identity import ACCOUNTS, api_keys, users
-from controller.ports.accounts import ApiKey, Directory, RoleName, Standing, User
+from controller.ports.accounts import ApiKey, Directory, Ending, RoleName, Standing, TooManyKeys, User
+from controller.ports.audit import Entry, Told
 from controller.ports.store import Conflict, NotFound
+
+MOST = 100  # API keys of one owner: every API process holds all of them
 
 
 class AccountRows:
     _db: Database
+    _trail: Trail
 
     async def directory(self, known: int | None = None) -> Directory | None:
         async with self._db.read() as conn:
@@ -38,7 +44,7 @@ class AccountRows:
         async with self._db.read() as conn:
             return [_user(row) for row in await conn.execute(query)]
 
-    async def add_user(self, user: User) -> bool:
+    async def add_user(self, user: User, told: Entry) -> bool:
         values = {
             "name": user.name,
             "uid": user.uid,
@@ -52,6 +58,7 @@ class AccountRows:
             added = bool((await conn.execute(query)).rowcount)
             if added:
                 await _changed(conn)
+                await self._trail.note(conn, [told])
         return added
 
     async def change_user(
@@ -62,7 +69,10 @@ class AccountRows:
         disabled: bool | None = None,
         password: str | None = None,
         if_password: str | None = None,
-    ) -> User:
+        ends: Ending | None = None,
+        forgiven: str | None = None,
+        told: Told[User],
+    ) -> tuple[User, Sequence[str]]:
         wanted: dict[str, Any] = {"role": role, "disabled": disabled, "password": password}
         values = {field: value for field, value in wanted.items() if value is not None}
         async with self._db.write() as conn:
@@ -74,30 +84,33 @@ class AccountRows:
             if values:
                 await conn.execute(update(users).where(users.c.uid == row.uid).values(values))
                 await _changed(conn)
-        return _user(row, **values)
+            ended = await end_logins(self._db, conn, row.uid, ends) if ends else []
+            if forgiven is not None:
+                await forgive(conn, forgiven)
+            await self._trail.note(conn, [told(_user(row))])
+        return _user(row, **values), ended
 
-    async def remove_user(self, name: str) -> User:
+    async def remove_user(self, name: str, forgiven: str, told: Entry) -> User:
         async with self._db.write() as conn:
             row = (await conn.execute(delete(users).where(users.c.name == name).returning(users))).one_or_none()
             if row is None:
                 raise NotFound(f"There is no user {name}.")
+            await forgive(conn, forgiven)
             await _changed(conn)
+            await self._trail.note(conn, [told])
         return _user(row)
-
-    async def logged_in(self, uid: str, at: datetime) -> None:
-        async with self._db.write() as conn:
-            await conn.execute(update(users).where(users.c.uid == uid).values(last_login=at))
 
 
 class ApiKeyRows:
     _db: Database
+    _trail: Trail
 
     async def keys(self) -> Sequence[ApiKey]:
         async with self._db.read() as conn:
             rows = await conn.execute(select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id))
             return [_key(row) for row in rows]
 
-    async def add_key(self, key: ApiKey) -> None:
+    async def add_key(self, key: ApiKey, told: Entry) -> None:
         values = {
             "id": key.id,
             "owner": key.owner,
@@ -112,23 +125,29 @@ class ApiKeyRows:
                 await conn.execute(insert(api_keys).values(values))
             except IntegrityError:
                 raise NotFound("The key's owner is gone.") from None
-            await _changed(conn)
+            await _changed(conn)  # and wait for whoever adds another
+            theirs = select(func.count()).where(api_keys.c.owner.is_not_distinct_from(key.owner))
+            if (await conn.execute(theirs)).scalar_one() > MOST:
+                raise TooManyKeys(f"There are {MOST} API keys of this owner: revoke one (ggnet token list).")
+            await self._trail.note(conn, [told])
 
-    async def rotate_key(self, id: str, digest: str) -> ApiKey:
+    async def rotate_key(self, id: str, digest: str, told: Entry) -> ApiKey:
         query = update(api_keys).where(api_keys.c.id == id).values(digest=digest, last_used=None).returning(api_keys)
         async with self._db.write() as conn:
             row = (await conn.execute(query)).one_or_none()
             if row is None:
                 raise NotFound(f"There is no token {id}.")
             await _changed(conn)
+            await self._trail.note(conn, [told])
         return _key(row)
 
-    async def remove_key(self, id: str) -> ApiKey:
+    async def remove_key(self, id: str, told: Entry) -> ApiKey:
         async with self._db.write() as conn:
             row = (await conn.execute(delete(api_keys).where(api_keys.c.id == id).returning(api_keys))).one_or_none()
             if row is None:
                 raise NotFound(f"There is no token {id}.")
             await _changed(conn)
+            await self._trail.note(conn, [told])
         return _key(row)
 
     async def key_used(self, id: str, at: datetime, apart: float) -> None:

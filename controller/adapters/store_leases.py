@@ -2,18 +2,19 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Update, null, select, update
+from sqlalchemy import Update, bindparam, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.adapters.database import Database
 from controller.adapters.tables import leases
 from controller.ports.store import Fenced, Lease
 
+_HELD = select(leases.c.holder, leases.c.epoch).where(leases.c.name == bindparam("lease")).with_for_update(read=True)
+
 
 async def fence(conn: AsyncConnection, lease: Lease) -> None:
     """Until this transaction ends nobody can take the lease over. Fenced if somebody has."""
-    query = select(leases.c.holder, leases.c.epoch).where(leases.c.name == lease.name).with_for_update(read=True)
-    row = (await conn.execute(query)).one_or_none()
+    row = (await conn.execute(_HELD, {"lease": lease.name})).one_or_none()
     if row is None or (row.holder, row.epoch) != (lease.holder, lease.epoch):
         raise _fenced(lease)
 

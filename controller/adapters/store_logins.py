@@ -4,12 +4,15 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Column, ColumnElement, Delete, case, delete, insert, literal, null, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.adapters.database import Database, execute_many
-from controller.adapters.tables_identity import login_failures, login_families, refresh_tokens, revoked
-from controller.ports.logins import Family, Reused
-from controller.ports.store import NotFound
+from controller.adapters.store_trail import Trail
+from controller.adapters.tables_identity import login_failures, login_families, refresh_tokens, revoked, users
+from controller.ports.accounts import Ending
+from controller.ports.audit import Entry, Told
+from controller.ports.logins import Family, Reused, Use
+from controller.ports.store import Conflict
 
 _PRUNED = 1000
 
@@ -24,20 +27,26 @@ class LoginRows:
     """Used tokens are kept until they expire, because only then can their second use be told from a guess."""
 
     _db: Database
+    _trail: Trail
 
-    async def open_family(self, family: Family, digest: str, now: datetime, expires: datetime) -> None:
+    async def open_family(
+        self, family: Family, digest: str, now: datetime, expires: datetime, *, password: str, told: Entry
+    ) -> None:
+        owner = (users.c.uid == family.owner) & (users.c.password == password) & users.c.disabled.is_(False)
         async with self._db.write() as conn:
+            if not (await conn.execute(update(users).where(owner).values(last_login=now))).rowcount:
+                raise Conflict("The account was changed while it logged in: log in again.")
             await conn.execute(_prune(refresh_tokens.c.digest, refresh_tokens.c.expires_at <= now))
             await conn.execute(_prune(login_families.c.id, login_families.c.expires_at <= now))
             values = {"id": family.id, "owner": family.owner, "expires_at": expires, "closed": False}
-            try:
-                await conn.execute(insert(login_families).values(values))
-            except IntegrityError:
-                raise NotFound("The user is gone.") from None
+            await conn.execute(insert(login_families).values(values))
             token = {"digest": digest, "family": family.id, "expires_at": expires, "used": False}
             await conn.execute(insert(refresh_tokens).values(token))
+            await self._trail.note(conn, [told])
 
-    async def rotate(self, digest: str, successor: str, now: datetime, expires: datetime) -> Family | None:
+    async def rotate(
+        self, digest: str, successor: str, now: datetime, expires: datetime, *, until: datetime, told: Told[Use]
+    ) -> Family | None:
         query = (
             select(refresh_tokens.c.used, refresh_tokens.c.expires_at.label("until"), login_families)
             .join(login_families, login_families.c.id == refresh_tokens.c.family)
@@ -51,26 +60,33 @@ class LoginRows:
             family, ours = Family(row.id, row.owner), login_families.c.id == row.id
             if row.used:
                 await conn.execute(update(login_families).where(ours).values(closed=True))
+                await _revoke(self._db, conn, [family.id], now, until)
             else:
                 await conn.execute(update(login_families).where(ours).values(expires_at=expires))
                 await conn.execute(update(refresh_tokens).where(refresh_tokens.c.digest == digest).values(used=True))
                 token = {"digest": successor, "family": family.id, "expires_at": expires, "used": False}
                 await conn.execute(insert(refresh_tokens).values(token))
+            await self._trail.note(conn, [told(Use(family, row.used))])
         if row.used:
             raise Reused(family)
         return family
 
-    async def close_family(self, id: str) -> None:
+    async def close_family(self, id: str, now: datetime, until: datetime, told: Entry) -> None:
         async with self._db.write() as conn:
             await conn.execute(update(login_families).where(login_families.c.id == id).values(closed=True))
+            await _revoke(self._db, conn, [id], now, until)
+            await self._trail.note(conn, [told])
 
-    async def close_families(self, owner: str, keep: str | None = None) -> Sequence[str]:
-        theirs = [login_families.c.owner == owner, login_families.c.closed.is_(False)]
-        if keep is not None:
-            theirs.append(login_families.c.id != keep)
-        query = update(login_families).where(*theirs).values(closed=True).returning(login_families.c.id)
-        async with self._db.write() as conn:
-            return list((await conn.execute(query)).scalars())
+
+async def end_logins(db: Database, conn: AsyncConnection, owner: str, ends: Ending) -> Sequence[str]:
+    """The ids of those that were open. Needs the lock of the owner's row, so that none opens meanwhile."""
+    theirs = [login_families.c.owner == owner, login_families.c.closed.is_(False)]
+    if ends.keep is not None:
+        theirs.append(login_families.c.id != ends.keep)
+    query = update(login_families).where(*theirs).values(closed=True).returning(login_families.c.id)
+    ended = list((await conn.execute(query)).scalars())
+    await _revoke(db, conn, ended, ends.now, ends.until)
+    return ended
 
 
 class LockoutRows:
@@ -103,22 +119,30 @@ class LockoutRows:
 
     async def forgive(self, subject: str) -> None:
         async with self._db.write() as conn:
-            row = login_failures.c.subject == subject
-            await conn.execute(update(login_failures).where(row).values(failures=0, locked_until=null()))
+            await forgive(conn, subject)
+
+
+async def forgive(conn: AsyncConnection, subject: str) -> None:
+    row = login_failures.c.subject == subject
+    await conn.execute(update(login_failures).where(row).values(failures=0, locked_until=null()))
 
 
 class RevocationRows:
     _db: Database
 
     async def revoke(self, ids: Collection[str], now: datetime, until: datetime) -> None:
-        new = self._db.insert(revoked)
-        query = new.on_conflict_do_update(index_elements=[revoked.c.id], set_={"until": new.excluded.until})
         async with self._db.write() as conn:
-            await conn.execute(_prune(revoked.c.id, revoked.c.until <= now))
-            if ids:
-                await execute_many(conn, query, [{"id": id, "until": until} for id in sorted(ids)])
+            await _revoke(self._db, conn, ids, now, until)
 
     async def revoked(self, now: datetime) -> Mapping[str, datetime]:
         async with self._db.read() as conn:
             rows = await conn.execute(select(revoked.c.id, revoked.c.until).where(revoked.c.until > now))
             return {row.id: row.until for row in rows}
+
+
+async def _revoke(db: Database, conn: AsyncConnection, ids: Collection[str], now: datetime, until: datetime) -> None:
+    new = db.insert(revoked)
+    query = new.on_conflict_do_update(index_elements=[revoked.c.id], set_={"until": new.excluded.until})
+    await conn.execute(_prune(revoked.c.id, revoked.c.until <= now))
+    if ids:
+        await execute_many(conn, query, [{"id": id, "until": until} for id in sorted(ids)])

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.adapters.database import BATCH, Database, advance, batches, execute_many, lock
+from controller.adapters.database import BATCH, Database, advance, among, batches, execute_many, lock
 from controller.adapters.store_queue import mark
 from controller.adapters.store_requests import answered
 from controller.adapters.store_rows import (
@@ -42,6 +42,9 @@ from manifests.kinds import Object
 from manifests.meta import PRUNE, Metadata
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+_OF = ROWS.where(among(objects.c.key))
+_ORPHANS = select(orphans.c.machine)
+_LOG = insert(changes)
 _VERSION = select(counters.c.value).where(counters.c.name == RESOURCE_VERSION)
 _MARKED = ("deleted_at", "deleted_by", "overridden_by", "overrides", "resource_version")
 _DELETE = update(objects).where(objects.c.key == bindparam("row")).values({name: bindparam(name) for name in _MARKED})
@@ -188,7 +191,7 @@ class Objects:
 
     async def orphans(self) -> frozenset[str]:
         async with self._db.read() as conn:
-            return frozenset((await conn.execute(select(orphans.c.machine))).scalars())
+            return frozenset((await conn.execute(_ORPHANS)).scalars())
 
     async def annotate(self, key: str, annotations: Mapping[str, str | None], *, by: Actor = OURSELVES) -> None:
         async with self._db.write() as conn:
@@ -267,7 +270,7 @@ async def write_log(conn: AsyncConnection, version: int, log: Sequence[tuple[str
     last = version + len(log)
     numbered = enumerate(log, start=version + 1)
     rows = [{"resource_version": number, "key": key, "type": change} for number, (key, change) in numbered]
-    await execute_many(conn, insert(changes), rows)
+    await execute_many(conn, _LOG, rows)
     await advance(conn, RESOURCE_VERSION, last)
     step = max(1, kept // 16)
     if last // step > version // step:
@@ -312,7 +315,7 @@ def _laid_over(row: Row, annotations: Mapping[str, str | None]) -> dict[str, str
 async def _read(conn: AsyncConnection, keys: Collection[str]) -> dict[str, Object]:
     found: dict[str, Object] = {}
     for some in batches(sorted(keys)):
-        rows = (await conn.execute(ROWS.where(objects.c.key.in_(some)))).mappings()
+        rows = (await conn.execute(_OF, {"keys": some})).mappings()
         found |= {row["key"]: manifest(row) for row in rows}
     return found
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import Executable, case, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.adapters.database import Database, advance, batches, execute_many, lock
+from controller.adapters.database import Database, advance, among, batches, execute_many, lock
 from controller.adapters.store_leases import fence
 from controller.adapters.store_objects import ChangeType, write_log
 from controller.adapters.store_trail import Trail
@@ -18,6 +18,22 @@ from controller.adapters.tables import observations as seen
 from controller.ports.audit import OURSELVES, Actor, Entry
 from controller.ports.clock import Clock
 from controller.ports.store import Event, Lease, NotFound, Revision, StatusWrite
+
+_SEEN = select(seen.c.key, seen.c.digest).where(among(seen.c.key))
+_TOLD = select(objects.c.key, objects.c.uid, statuses.c.status).join_from(objects, statuses, isouter=True)
+_TOLD = _TOLD.where(among(objects.c.uid))
+
+
+def _status(db: Database) -> Executable:
+    new = db.insert(statuses)
+    rest = {"status": new.excluded.status, "resource_version": new.excluded.resource_version}
+    return new.on_conflict_do_update(index_elements=[statuses.c.uid], set_=rest)
+
+
+def _observation(db: Database) -> Executable:
+    new = db.insert(seen)
+    rest = {"text": new.excluded.text, "digest": new.excluded.digest}
+    return new.on_conflict_do_update(index_elements=[seen.c.key], set_=rest)
 
 
 class Reports:
@@ -45,9 +61,6 @@ class Reports:
 
     async def _write_statuses(self, conn: AsyncConnection, writes: Sequence[StatusWrite]) -> int:
         wanted = {write.uid: dict(write.status) for write in writes}
-        new = self._db.insert(statuses)
-        rest = {"status": new.excluded.status, "resource_version": new.excluded.resource_version}
-        upsert = new.on_conflict_do_update(index_elements=[statuses.c.uid], set_=rest)
         version = await lock(conn, RESOURCE_VERSION)
         changed = await _differing(conn, wanted)
         rows = [
@@ -55,24 +68,20 @@ class Reports:
             for number, (_, uid) in enumerate(changed, start=version + 1)
         ]
         if changed:
-            await execute_many(conn, upsert, rows)
+            await execute_many(conn, self._db.once(_status), rows)
             log: list[tuple[str, ChangeType]] = [(key, "MODIFIED") for key, _ in changed]
             await write_log(conn, version, log, self._changes_kept)
         return len(changed)
 
     async def _write_observations(self, conn: AsyncConnection, observations: Mapping[str, str | None]) -> int:
         wanted = {key: _digest(text) for key, text in observations.items()}
-        new = self._db.insert(seen)
-        upsert = new.on_conflict_do_update(
-            index_elements=[seen.c.key], set_={"text": new.excluded.text, "digest": new.excluded.digest}
-        )
         there: dict[str, str | None] = {}
         for batch in batches(sorted(wanted)):
-            found = await conn.execute(select(seen.c.key, seen.c.digest).where(seen.c.key.in_(batch)))
+            found = await conn.execute(_SEEN, {"keys": batch})
             there |= dict(found.all())
         changed = [key for key in sorted(wanted) if there.get(key) != wanted[key]]
         rows = [{"key": key, "text": observations[key], "digest": wanted[key]} for key in changed if wanted[key]]
-        await execute_many(conn, upsert, rows)
+        await execute_many(conn, self._db.once(_observation), rows)
         for batch in batches([key for key in changed if not wanted[key]]):
             await conn.execute(delete(seen).where(seen.c.key.in_(batch)))
         return len(changed)
@@ -147,10 +156,9 @@ class Reports:
 
 async def _differing(conn: AsyncConnection, wanted: Mapping[str, Mapping[str, object]]) -> list[tuple[str, str]]:
     """Key and uid of the objects that are there and whose status is another, by key."""
-    query = select(objects.c.key, objects.c.uid, statuses.c.status).join_from(objects, statuses, isouter=True)
     found: list[tuple[str, str]] = []
     for batch in batches(sorted(wanted)):
-        rows = await conn.execute(query.where(objects.c.uid.in_(batch)))
+        rows = await conn.execute(_TOLD, {"keys": batch})
         found += [(key, uid) for key, uid, status in rows if status != wanted[uid]]
     return sorted(found)
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import RowMapping, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.adapters.database import batches
+from controller.adapters.database import among, batches
 from controller.adapters.tables import objects, statuses
 from controller.ports.store import Conflict, StoreError
 from manifests.kinds import KINDS, Object
@@ -21,7 +21,7 @@ Row = RowMapping | Mapping[str, Any]
 
 _VERSION = statuses.c.resource_version.label("status_version")
 ROWS = select(objects, statuses.c.status, _VERSION).join_from(objects, statuses, isouter=True)
-_SPECS = select(objects, _VERSION).join_from(objects, statuses, isouter=True)
+_SPECS = select(objects, _VERSION).join_from(objects, statuses, isouter=True).where(among(objects.c.key))
 _WRITTEN = (
     "generation",
     "resource_version",
@@ -65,7 +65,7 @@ async def stored(conn: AsyncConnection, keys: Collection[str]) -> dict[str, Row]
     """Those of the keys that there are, without their status."""
     found: dict[str, Row] = {}
     for batch in batches(sorted(keys)):
-        rows = await conn.execute(_SPECS.where(objects.c.key.in_(batch)))
+        rows = await conn.execute(_SPECS, {"keys": batch})
         found |= {row["key"]: row for row in rows.mappings()}
     return found
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from controller.adapters import files
+from controller.adapters import files, ticks
 from controller.core.names import BOOT_FOLDER, MACHINES_FOLDER, Site
+from controller.core.observed import BootFileState
 from controller.core.render import ipxe
 from controller.core.render.dhcpd import NBPS
 from controller.core.steps import DeleteBootFile, WriteBootFile
-from controller.core.world import BootFileState
 from controller.ports.host import EffectFailed, EffectRefused, TftpState
 from manifests.types import shown
 
@@ -28,6 +28,7 @@ _LIMIT = 16 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = _OPEN | os.O_DIRECTORY
 _LITTER = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp", re.ASCII)
+_Found = dict[str, tuple[ticks.Stamp | None, BootFileState]]
 _KINDS = {stat.S_IFLNK: "symbolic link", stat.S_IFDIR: "folder"}
 
 
@@ -42,7 +43,7 @@ class TftpTree:
         self._root = root
         self._nbp_dir = nbp_dir
         self._site = site
-        self._last: dict[str, BootFileState] = {}
+        self._last: _Found = {}
         self._hashed: dict[str, tuple[tuple[int, ...], str]] = {}
         self._tidied = False
 
@@ -60,28 +61,37 @@ class TftpTree:
     # --- looking ------------------------------------------------------------------------------------------------
 
     def _observe(self, paths: Collection[str] | None) -> TftpState:
+        tick = ticks.now()
         nbps = {name: sha256 for name in NBPS if (sha256 := self._program(name))}
         unreadable: dict[str, str] = {}
-        found: dict[str, BootFileState] = {}
+        found: _Found = {}
         try:
             for folder, names in _by_folder(paths).items():
                 with self._opened(folder) as fd:
                     for name in () if fd is None else sorted(_names(fd) if names is None else names):
                         if fd is not None and f"{folder}/{name}" != MACHINES_FOLDER:
-                            self._look(fd, folder, name, found, unreadable)
+                            self._look(fd, folder, name, tick, found, unreadable)
         except _Unusable as error:
             return TftpState({}, nbps, unreadable={"tftp": str(error)})
         self._last = found if paths is None else {**self._last, **found}
-        foreign = tuple(path for path, state in found.items() if not state.ours)
-        return TftpState(found, nbps, foreign, unreadable)
+        files = {path: state for path, (_, state) in found.items()}
+        foreign = tuple(path for path, state in files.items() if not state.ours)
+        return TftpState(files, nbps, foreign, unreadable)
 
-    def _look(self, fd: int, folder: str, name: str, found: dict[str, BootFileState], unreadable: dict[str, str]) -> None:
+    def _look(self, fd: int, folder: str, name: str, tick: int, found: _Found, unreadable: dict[str, str]) -> None:
+        """A file that is as it was, by a stamp that proves it, is not read again."""
         path = f"{folder}/{name}"
+        last = self._last.get(path)
         try:
+            there = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if last is not None and ticks.same(there, last[0]):
+                found[path] = last
+                return
+            stamp = ticks.stamp(there, tick)
             data = _bytes(fd, name)
             if data is None:
                 kind = stat.S_IFMT(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
-                found[path] = BootFileState(_KINDS.get(kind, "device"), ours=False)
+                found[path] = None, BootFileState(_KINDS.get(kind, "device"), ours=False)
                 return
         except FileNotFoundError:
             return
@@ -89,11 +99,10 @@ class TftpTree:
             unreadable[path] = f"{self._root / path} cannot be read: {error.strerror or error}"
             return
         sha256 = hashlib.sha256(data).hexdigest()
-        last = self._last.get(path)
-        if last is not None and last.sha256 == sha256:
-            found[path] = last  # whose it is follows from its path and its bytes
+        if last is not None and last[1].sha256 == sha256:
+            found[path] = stamp, last[1]  # whose it is follows from its path and its bytes
         else:
-            found[path] = BootFileState(sha256, *ipxe.owner(path, data, self._site))
+            found[path] = stamp, BootFileState(sha256, *ipxe.owner(path, data, self._site))
 
     def _program(self, name: str) -> str | None:
         """sha256 of a network boot program, remembered as long as its inode says that it is the same."""
@@ -144,16 +153,16 @@ class TftpTree:
 
     def _delete(self, path: str) -> None:
         folder, name = self._fenced(path)
-        found: dict[str, BootFileState] = {}
+        found: _Found = {}
         unreadable: dict[str, str] = {}
         try:
             with self._opened(folder) as fd:
                 if fd is None:
                     return
-                self._look(fd, folder, name, found, unreadable)
+                self._look(fd, folder, name, ticks.now(), found, unreadable)
                 if path in unreadable:
                     raise EffectFailed("BootFileNotDeleted", unreadable[path])
-                if path in found and not found[path].ours:
+                if path in found and not found[path][1].ours:
                     raise EffectRefused("BootFileNotOurs", f"{self._root / path} does not carry our mark: it is left alone")
                 files.remove(Path(f"/proc/self/fd/{fd}") / name)
         except _Unusable as error:

@@ -10,8 +10,8 @@ import anyio
 from watchfiles import awatch
 
 # watchfiles waits 1,600 ms by default for a burst to end; a hand edit is to be repaired within two seconds.
-_DEBOUNCE_MS = 60
-_STEP_MS = 20
+_DEBOUNCE_MS = 100
+_STEP_MS = 50  # it looks so often whether there is something, also while there is nothing
 
 
 async def follow(folders: Collection[Path], touched: Callable[[frozenset[str]], None]) -> None:

@@ -8,7 +8,8 @@ carries an IPv4 address inside is judged by that one too, or 127.0.0.1 would onl
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-Address = IPv4Address | IPv6Address
+from manifests.endpoints import Address
+
 Network = IPv4Network | IPv6Network
 
 _SPECIAL = tuple(

@@ -5,6 +5,7 @@ import hashlib
 FIRST = 1.0
 LONGEST = 900.0
 JITTER = 0.2
+WRONG, WRONG_LONGEST = 3600.0, 86400.0
 
 
 def delay(attempts: int, key: str) -> float:
@@ -15,3 +16,9 @@ def delay(attempts: int, key: str) -> float:
     base = min(FIRST * 2.0 ** min(max(attempts - 1, 0), 32), LONGEST)
     spread = int.from_bytes(hashlib.sha256(f"{key} {attempts}".encode()).digest()[:4], "big") / 2**32
     return base * (1 - JITTER * spread)
+
+
+def wrong(times: int) -> float:
+    """Seconds until a file is asked for again that was another one so many times: an hour doubled each time, a day at
+    most."""
+    return min(WRONG * 2.0 ** min(max(times - 1, 0), 8), WRONG_LONGEST)

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from controller.core import scripts
 from controller.core.cases import Case
 from controller.core.choice import Disk, Missing
+from controller.core.desired import Desired
 from controller.core.index import Index
 from controller.core.names import BOOT_FOLDER, BOOT_SCRIPT, Site, script
+from controller.core.observed import Observed
 from controller.core.render import ipxe
 from controller.core.scripts import sha256
 from controller.core.steps import Change, DeleteBootFile, Effect, Step, WriteBootFile
 from controller.core.targets import leads_somewhere
-from controller.core.world import Desired, Observed
 
 
 def wanted(case: Case, site: Site) -> Mapping[str, str]:

@@ -6,14 +6,15 @@ A machine that nobody asks for any more, but of which something of ours is left,
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from controller.core.choice import SECTOR, Disk, Missing, choose
+from controller.core.choice import SECTOR, Disk, Missing, Part, choose
+from controller.core.desired import Client, Desired, Target
 from controller.core.index import Index
-from controller.core.names import OVERLAY_FOLDER, SYSTEM_DISK, OverlayName, Site, script
+from controller.core.names import SYSTEM_DISK, OverlayName, Site, overlay_path, script, session_of
+from controller.core.observed import Login, OverlayState, TargetState
 from controller.core.prune import gone
 from controller.core.scripts import digest
 from controller.core.steps import Change
-from controller.core.targets import cutting, difference, facts, right, serves, standing
-from controller.core.world import Client, Desired, Login, Target, TargetState
+from controller.core.targets import cutting, difference, exported, facts, place, right, serves, standing
 from manifests.types import Iqn
 
 
@@ -44,9 +45,9 @@ class Case:
         return self.state.facts if self.state else {}
 
     @property
-    def exported(self) -> str:
-        """The file name of what the standing target exports, or nothing."""
-        return self.facts.get("backstore/path", "").rpartition("/")[2]
+    def exported(self) -> tuple[str, ...]:
+        """The last segments of the paths that the standing target exports."""
+        return exported(self.facts)
 
     @property
     def live(self) -> bool:
@@ -62,15 +63,14 @@ class Case:
         """The session that runs, or the one that the standing target was made for."""
         if self.client.boot:
             return f"Session/{self.client.boot.session}"
-        overlay = OverlayName.parse(self.exported)
-        name = self.client.idle.get(overlay.uid) if overlay else None
-        return f"Session/{name}" if name else None
+        names = (self.client.idle.get(uid) for one in self.exported if (uid := session_of(one)))
+        return next((f"Session/{name}" for name in names if name), None)
 
     @property
     def owners(self) -> frozenset[str]:
         if self.session:
             return frozenset({self.machine, self.session})
-        unnamed = self.client.idle.values() if self.state and not OverlayName.parse(self.exported) else ()
+        unnamed = self.client.idle.values() if self.state and not any(map(session_of, self.exported)) else ()
         return frozenset({self.machine, *(f"Session/{name}" for name in unnamed)})
 
     def owners_of(self, overlay: OverlayName) -> frozenset[str]:
@@ -104,8 +104,15 @@ class Case:
     @property
     def lost(self) -> bool:
         """The target stands on a file that is no longer in the pool: the kernel keeps the deleted one, and only a target
-        that is made anew opens another."""
-        return isinstance(self.disk, Disk) and self.disk.create and self.exported == str(self.disk.overlay)
+        that is made anew opens another. So it is with a snapshot that takes no more writes."""
+        return bool(self.renewed)
+
+    @property
+    def renewed(self) -> tuple[Part, ...]:
+        """Those of its disks that the standing target must let go first."""
+        if not isinstance(self.disk, Disk):
+            return ()
+        return tuple(part for part in self.disk.parts if part.renewed and part.exported in self.exported)
 
     @property
     def waits(self) -> str | None:
@@ -125,7 +132,10 @@ class Case:
         wanted = self.disk.target
         if self.repair and (self.repair.initiator, self.repair.portal) == (wanted.initiator, wanted.portal):
             return True
-        return self.publishes or not self.changes or serves(self.facts, wanted.initiator, wanted.portal)
+        if self.publishes or not self.changes:
+            return True
+        locked = wanted.chap is None and self.facts.get("tpg/attrib/authentication") != "0"
+        return serves(self.facts, wanted.initiator, wanted.portal) and not locked
 
     @property
     def withdraws(self) -> bool:
@@ -143,7 +153,8 @@ def examine(desired: Desired, index: Index, site: Site) -> Iterator[Case]:
 
 
 def case_of(client: Client, desired: Desired, index: Index, site: Site) -> Case:
-    chosen = choose(client, client.boot, index, site) if client.boot else None
+    boot = client.boot
+    chosen = choose(client, boot, desired.images, index, site) if boot else None
     return _case(client, SYSTEM_DISK, chosen, desired, index, site)
 
 
@@ -153,18 +164,24 @@ def _quiet(client: Client, index: Index, site: Site) -> bool:
     It says no whenever it is not sure; then the long way is taken, which comes to the same.
     """
     observed, boot = index.observed, client.boot
-    overlays = index.overlays.get((client.machine, SYSTEM_DISK), ())
+    overlays = index.overlays.get(client.machine, ())
     iqn = site.target(client.machine)
     state = observed.targets.get(iqn)
     if boot is None or observed.unreadable:
         return not (state or overlays or observed.unreadable or client.machine in index.scripts)
-    if state is None or len(overlays) != 1 or client.portal is None or boot.persistence != "ephemeral":
+    if state is None or len(overlays) != 1 or client.portal is None or len(boot.drives) != 1:
         return False
-    overlay = overlays[0]
-    if overlay.uid != boot.uid or overlay.image != boot.image or boot.pin not in (None, overlay.version):
+    if client.credential is not None or client.proven is not None:
         return False
-    text = str(overlay)
-    path, size = f"{observed.pool_dir}/{OVERLAY_FOLDER}/{text}", observed.pool.overlays[text].size
+    overlay, drive = overlays[0], boot.drives[0]
+    if drive.persistence != "ephemeral" or (drive.name, overlay.disk) != (SYSTEM_DISK, SYSTEM_DISK):
+        return False
+    if overlay.uid != boot.uid or overlay.image != drive.image or drive.pin not in (None, overlay.version):
+        return False
+    there = observed.pool.overlays[str(overlay)]
+    if there.state is not OverlayState.READY or there.durable or (there.limit or drive.limit or 0) < (drive.limit or 0):
+        return False
+    path, size = overlay_path(observed.pool_dir, overlay), there.size
     serial = site.serial(client.machine)
     if size % SECTOR or not right(state.facts, client.machine, serial, path, size, client.initiator, client.portal):
         return False
@@ -197,7 +214,7 @@ def _case(
         disk=chosen,
         state=state,
         scripts=index.scripts.get(client.machine, ()) if disk == SYSTEM_DISK else (),
-        overlays=index.overlays.get((client.machine, disk), ()),
+        overlays=index.overlays.get(client.machine, ()) if disk == SYSTEM_DISK else (),
         blind=blind,
         gone=gone,
         orphan=client.boot is None and (client.orphan or client.machine in desired.orphans) and not _known(client, state),
@@ -209,27 +226,33 @@ def _case(
 
 def _known(client: Client, state: TargetState | None) -> bool:
     """Whether the standing target was made for a session that we still have, which thus was not let go."""
-    overlay = OverlayName.parse(state.facts.get("backstore/path", "").rpartition("/")[2]) if state else None
-    return overlay is not None and overlay.uid in client.idle
+    return state is not None and any(session_of(one) in client.idle for one in exported(state.facts))
 
 
 def _compare(
     client: Client, disk: Disk, state: TargetState | None
 ) -> tuple[tuple[Change, ...], tuple[Change, ...], Target | None]:
     wanted, found = facts(disk.target), state.facts if state else {}
-    if disk.create and found.get("backstore/path") == disk.target.path:
+    if any(part.renewed and found.get(f"{place(part.lun.backstore)}/path") == part.lun.path for part in disk.parts):
         changes = difference(wanted, {})
         return changes, changes, None
     if found == wanted:
         return (), (), None
     changes = difference(wanted, found)
-    cuts = cutting(client.initiator, changes)
+    cuts = cutting(client.initiator, changes, trusted=_trusted(client, disk.target))
     held = state is not None and state.login is not Login.NONE and not client.disruption and not client.paused
-    return changes, cuts, _mend(disk.target, found) if cuts and held else None
+    return changes, cuts, _mend(client, disk.target, found) if cuts and held else None
 
 
-def _mend(wanted: Target, found: Mapping[str, str]) -> Target | None:
+def _mend(client: Client, wanted: Target, found: Mapping[str, str]) -> Target | None:
     """The standing target, if something about it needs mending that a running PC does not feel."""
     target = standing(wanted, found)
     wrong = difference(facts(target), found) if target else ()
-    return target if target and wrong and not cutting(target.initiator, wrong) else None
+    if target is None or not wrong or cutting(target.initiator, wrong, trusted=_trusted(client, target)):
+        return None
+    return target
+
+
+def _trusted(client: Client, target: Target) -> bool:
+    """Whether a PC that is logged in knows what this target asks for."""
+    return client.proven == (target.chap.digest if target.chap else None)

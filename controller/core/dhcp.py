@@ -6,13 +6,13 @@ written the same way, is left out, or every pass would try again and fail again.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
 
+from controller.core.desired import Desired, DhcpConfig
 from controller.core.dhcp_waits import machine_of, waiting, without
 from controller.core.names import Site
+from controller.core.observed import DhcpState, Observed
 from controller.core.render import dhcpd
 from controller.core.steps import Change, Effect, LoadDhcp, Step
-from controller.core.world import Desired, DhcpConfig, DhcpState, Observed
 
 
 def accepted(config: DhcpConfig, state: DhcpState, texts: Mapping[str, str] | None = None) -> DhcpConfig:
@@ -38,7 +38,7 @@ def loads(desired: Desired, observed: Observed, busy: frozenset[str], site: Site
     if desired.dhcp is None or state.problem or "dhcp" not in observed.complete or "dhcp" in observed.unreadable:
         return
     asked = accepted(desired.dhcp, state)
-    if state.file == _digest(asked) == state.loaded and state.running:
+    if state.file == dhcpd.digest(asked) == state.loaded and state.running:
         return
     waits = waiting(asked, desired, observed, site)
     yield from _load(without(asked, waits, state), desired, state, busy)
@@ -54,7 +54,7 @@ def _load(config: DhcpConfig, desired: Desired, state: DhcpState, busy: frozense
     nothing = not config.hosts and all(subnet.external for subnet in config.subnets)
     if nothing and state.file is None:
         return  # a server that answers no DHCP needs no dhcpd
-    digest = _digest(config)
+    digest = dhcpd.digest(config)
     if state.file == digest == state.loaded and state.running:
         return
     changes = _hosts(config, state)
@@ -71,12 +71,6 @@ def _load(config: DhcpConfig, desired: Desired, state: DhcpState, busy: frozense
         changes=(*changes, *rest),
         held=_suspended(desired, touched),
     )
-
-
-@lru_cache(4)
-def _digest(config: DhcpConfig) -> str:
-    """Remembered, for a quiet sweep asks it of the same configuration again and again."""
-    return dhcpd.digest(config)
 
 
 def _hosts(config: DhcpConfig, state: DhcpState) -> tuple[Change, ...]:

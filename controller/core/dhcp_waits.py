@@ -6,9 +6,10 @@ One that is refused its address when it asks to keep it loses its disk with it (
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from controller.core.desired import Desired, DhcpConfig, Host
 from controller.core.names import Site
+from controller.core.observed import DhcpState, Login, Observed
 from controller.core.render import dhcpd
-from controller.core.world import Desired, DhcpConfig, DhcpState, Host, Login, Observed
 
 
 def waiting(config: DhcpConfig, desired: Desired, observed: Observed, site: Site) -> dict[str, str | None]:

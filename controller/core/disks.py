@@ -1,13 +1,25 @@
-"""The planner of images and overlays. Images are imported and never pruned; an overlay goes with its session."""
+"""The planner of images and overlays. What becomes of an image's versions is its retention's; an overlay goes with its
+session."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from controller.core.cases import Case
-from controller.core.choice import Disk
+from controller.core.choice import Disk, Part
+from controller.core.desired import Desired, Golden
 from controller.core.index import Index
 from controller.core.names import OverlayName
-from controller.core.steps import Change, CreateOverlay, DeleteOverlay, Effect, ImportImage, Step, WithdrawTarget
-from controller.core.world import Desired
+from controller.core.observed import ImageFile, SourceFile
+from controller.core.steps import (
+    ActivateOverlay,
+    Change,
+    CreateOverlay,
+    DeleteOverlay,
+    DiscardSource,
+    Effect,
+    ImportImage,
+    Step,
+    WithdrawTarget,
+)
 
 # A disk outlives its session's row only where the store was lost or put back: what is on it may be all that is left.
 _STRAY = "no session with the uid {} is known: put the lost store back, or remove the file from the pool by hand"
@@ -21,15 +33,23 @@ def imports(desired: Desired, index: Index) -> Iterator[Step]:
     for name, image in sorted(desired.images.items()):
         source, versions = observed.pool.sources.get(name), observed.pool.images.get(name, {})
         newest = versions[max(versions)] if versions else None
-        if source is None or source.stamp is None or source.problem or name in observed.unreadable:
-            continue
-        if newest is not None and newest.stamp == source.stamp:
+        if source is None or source.problem or name in observed.unreadable or made(image, source, versions):
             continue
         # A number that an overlay still carries is never given out again, even when the version itself is lost.
-        version = max(newest.version if newest else 0, _used(name, index)) + 1
+        version = max(newest.version if newest else 0, used(name, index)) + 1
         key = f"Image/{name}"
         yield Step(
-            ImportImage(name, version, image.source),
+            ImportImage(
+                name,
+                version,
+                image.source,
+                image.format,
+                image.origin,
+                image.sha256,
+                image.author,
+                image.comment,
+                newest.version if newest else None,
+            ),
             frozenset({key}),
             "drift" if image.settled and newest is None else key,
             changes=(Change("version", f"v{newest.version}" if newest else None, f"v{version}"),),
@@ -37,23 +57,56 @@ def imports(desired: Desired, index: Index) -> Iterator[Step]:
         )
 
 
-def _used(image: str, index: Index) -> int:
+def made(image: Golden, source: SourceFile, versions: Mapping[int, ImageFile]) -> bool:
+    """Whether a version was made of the source as it is: of a file that may change, the newest."""
+    if image.identity:
+        return _has(image, versions)
+    return bool(versions) and versions[max(versions)].stamp == source.stamp
+
+
+def spent(desired: Desired, index: Index) -> Iterator[Step]:
+    """Uploads whose versions are made, and downloads that nothing is to be made of any more. Nobody's status waits for
+    that. An upload that no version is of stays: whoever sent it may still name it."""
+    pool = index.observed.pool
+    if "pool" not in index.observed.complete or "pool" in index.observed.unreadable:
+        return
+    there = frozenset(one.identity for versions in pool.images.values() for one in versions.values())
+    asked = {image.identity: f"Image/{name}" for name, image in sorted(desired.images.items())}
+    due = {image.identity for name, image in desired.images.items() if not _has(image, pool.images.get(name, {}))}
+    for identity in sorted(pool.brought - due):
+        if identity in there or identity.startswith("sha256 "):
+            gone = (Change(identity, "in the pool", None),)
+            yield Step(DiscardSource(identity), frozenset(), asked.get(identity, "nobody"), changes=gone)
+
+
+def _has(image: Golden, versions: Mapping[int, ImageFile]) -> bool:
+    return any(one.identity == image.identity for one in versions.values())
+
+
+def used(image: str, index: Index) -> int:
     """The newest version that an overlay carries."""
-    return max((o.version for group in index.overlays.values() for o in group if o.image == image), default=0)
+    return max((version for name, version in index.standing if name == image), default=0)
 
 
 def creations(cases: Sequence[Case]) -> Iterator[Step]:
-    """Overlays that are not there yet; made ahead even while the target must wait, so that the change itself is short."""
+    """Overlays that are not there yet, or not as they must be; made ahead even while the target must wait, so that the
+    change itself is short."""
     for case in cases:
-        if isinstance(case.disk, Disk) and case.disk.create and case.disk.overlay:
-            name = case.disk.overlay
-            yield Step(
-                CreateOverlay(name, case.disk.target.size),
-                case.owners,
-                case.cause,
-                changes=(Change(str(name), None, f"{case.disk.target.size} bytes"),),
-                held=case.waits if case.lost else case.suspended,
-            )
+        for part in case.disk.parts if isinstance(case.disk, Disk) else ():
+            if part.overlay and (part.create or part.activate):
+                held = case.waits if part in case.renewed else case.suspended
+                yield _creation(case, part, part.overlay, held)
+
+
+def _creation(case: Case, part: Part, name: OverlayName, held: str | None) -> Step:
+    size, durable = part.lun.size, part.lun.durable
+    if part.create:
+        changes = (Change(str(name), None, f"{size} bytes"),)
+        action: CreateOverlay | ActivateOverlay = CreateOverlay(name, size, part.limit, durable)
+    else:
+        changes = (Change(str(name), part.found.value, "ready"),)
+        action = ActivateOverlay(name, part.limit or size, durable)
+    return Step(action, case.owners, case.cause, changes=changes, held=held)
 
 
 def deletions(cases: Sequence[Case], desired: Desired, index: Index, leaving: Iterable[Step]) -> Iterator[Step]:
@@ -72,7 +125,7 @@ def deletions(cases: Sequence[Case], desired: Desired, index: Index, leaving: It
                 yield Step(DeleteOverlay(overlay), frozenset(), "drift", Effect.DATA_LOSS, gone, _STRAY.format(overlay.uid))
                 continue
             held = case.suspended
-            if case.exported == str(overlay):
+            if overlay.exported in case.exported:
                 held = held or case.in_use
                 if not case.publishes:
                     held = held or waits.get(case.iqn, f"{case.iqn} still stands on it")
@@ -80,25 +133,30 @@ def deletions(cases: Sequence[Case], desired: Desired, index: Index, leaving: It
                 DeleteOverlay(overlay),
                 case.owners_of(overlay),
                 case.cause,
-                effect=Effect.DATA_LOSS if overlay.uid in case.client.discard else Effect.NONE,
+                effect=Effect.DATA_LOSS if overlay.uid in case.client.discard and _keeps(overlay, desired) else Effect.NONE,
                 changes=gone,
                 held=held,
             )
 
 
 def _unwanted(case: Case, overlay: OverlayName, desired: Desired, index: Index) -> bool:
-    if case.blind or overlay.uid in desired.keep or index.blind("pool", str(overlay)):
+    if case.blind or (overlay.uid in desired.keep and _keeps(overlay, desired)) or index.blind("pool", str(overlay)):
         return False
     boot = case.client.boot
     if boot is not None and not isinstance(case.disk, Disk):
         return False  # which disk it gets is not known, so neither is which it does not
-    if isinstance(case.disk, Disk) and case.disk.overlay == overlay:
+    if isinstance(case.disk, Disk) and any(part.overlay == overlay for part in case.disk.parts):
         return False
     if _known(case, overlay):
         return True
     # Of a session that we do not know: only in a picture that is whole, and never of what was let go in place.
     whole = desired.complete and index.observed.complete >= {"pool", "lio"}
     return whole and not case.client.orphan and case.client.machine not in desired.orphans
+
+
+def _keeps(overlay: OverlayName, desired: Desired) -> bool:
+    """Whether this is one of a session's disks that are kept, if it keeps any."""
+    return (overlay.uid, overlay.disk) not in desired.shed
 
 
 def _known(case: Case, overlay: OverlayName) -> bool:

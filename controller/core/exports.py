@@ -7,7 +7,7 @@ from controller.core.choice import Disk
 from controller.core.index import Index
 from controller.core.names import script
 from controller.core.steps import Change, Effect, PublishTarget, Step, WithdrawTarget
-from controller.core.targets import difference, facts
+from controller.core.targets import asks, difference, facts
 
 
 def publications(cases: Sequence[Case]) -> Iterator[Step]:
@@ -30,23 +30,27 @@ def publications(cases: Sequence[Case]) -> Iterator[Step]:
 
 def releases(cases: Sequence[Case]) -> Iterator[Step]:
     """Targets that stand on a file that somebody removed, before another file takes its name: after that, nobody could
-    tell that the kernel still holds the first."""
+    tell that the kernel still holds the first. And those on a snapshot that ran full, which must be closed to be mended."""
     for case in cases:
-        if case.lost:
+        if case.lost and isinstance(case.disk, Disk):
             yield Step(
                 WithdrawTarget(case.iqn, cut=case.live and case.client.disruption),
                 case.owners,
                 case.cause,
                 effect=_effect(case),
-                changes=(Change(case.iqn, f"{case.exported} (deleted)", None),),
+                changes=tuple(
+                    Change(case.iqn, f"{part.exported} ({'deleted' if part.create else 'full'})", None)
+                    for part in case.renewed
+                ),
                 held=case.waits,
             )
 
 
 def _effect(case: Case) -> Effect:
     if case.cuts and case.live:
-        return Effect.DISRUPTIVE
-    moved = any(change.field == "backstore/path" and change.before for change in case.changes)
+        asked = all(asks(case.client.initiator, change) for change in case.cuts)
+        return Effect.NEXT_BOOT if asked else Effect.DISRUPTIVE
+    moved = any(change.field.endswith("/path") and change.before for change in case.changes)
     return Effect.NEXT_BOOT if moved else Effect.NONE
 
 
@@ -60,7 +64,7 @@ def withdrawals(cases: Sequence[Case], index: Index) -> Iterator[Step]:
             case.owners,
             case.cause,
             effect=Effect.DISRUPTIVE if case.live else Effect.NONE,
-            changes=(Change(case.iqn, case.exported or "half-made", None),),
+            changes=(Change(case.iqn, ", ".join(case.exported) or "half-made", None),),
             held=case.suspended or case.in_use or _advertised(case, index),
         )
 

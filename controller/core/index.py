@@ -5,25 +5,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controller.core.names import MACHINES_FOLDER, OverlayName
-from controller.core.world import Domain, Observed
+from controller.core.observed import Domain, Observed
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """``overlays`` by machine and disk, ``scripts`` (paths of ours) by machine; ``unread`` are machines with an overlay
-    that cannot be read."""
+    """``overlays`` by machine, ``scripts`` (paths of ours) by machine; ``unread`` are machines with an overlay
+    that cannot be read; ``standing`` are the versions, by image, that an overlay of any machine, whatever it is, is of."""
 
     observed: Observed
-    overlays: Mapping[tuple[str, str], tuple[OverlayName, ...]]
+    overlays: Mapping[str, tuple[OverlayName, ...]]
     scripts: Mapping[str, tuple[str, ...]]
     unread: frozenset[str]
+    standing: frozenset[tuple[str, int]]
 
     @classmethod
     def of(cls, observed: Observed) -> "Index":
-        overlays: dict[tuple[str, str], list[OverlayName]] = defaultdict(list)
+        overlays: dict[str, list[OverlayName]] = defaultdict(list)
+        standing = {(image, version) for image, versions in observed.pool.carried.items() for version in versions}
         for text in sorted(observed.pool.overlays):
             if name := OverlayName.parse(text):
-                overlays[name.machine, name.disk].append(name)
+                overlays[name.machine].append(name)
+                standing.add((name.image, name.version))
         scripts: dict[str, list[str]] = defaultdict(list)
         for path in sorted(observed.boot):
             found = observed.boot[path]
@@ -32,9 +35,10 @@ class Index:
         unread = (OverlayName.parse(key) for key in observed.unreadable)
         return cls(
             observed,
-            {disk: tuple(names) for disk, names in overlays.items()},
+            {machine: tuple(names) for machine, names in overlays.items()},
             {machine: tuple(paths) for machine, paths in scripts.items()},
             frozenset(name.machine for name in unread if name),
+            frozenset(standing),
         )
 
     def blind(self, domain: Domain, key: str) -> str | None:

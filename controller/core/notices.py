@@ -28,6 +28,7 @@ MAILS_AN_HOUR = 20
 
 Matches = Callable[[Mapping[str, str]], bool]
 State = Literal["pending", "delivered", "dead"]
+Undelivered = Literal["pending", "dead"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal
 
-from controller.core.world import Login
+from controller.core.observed import Login
 
 Phase = Literal[
-    "Pending", "Preparing", "Ready", "Active", "Stopping", "Stopped", "Failed", "Unknown", "Local", "Importing"
+    "Pending", "Preparing", "Ready", "Active", "Stopping", "Stopped", "Committing", "Failed", "Unknown", "Local",
+    "Importing", "Downloading"
 ]  # fmt: skip
 
 
@@ -22,7 +23,9 @@ class Progress(StrEnum):
     DONE = "nothing left to do"
 
 
-SESSION: Mapping[tuple[Literal["running", "stopped"], Progress], Phase] = {
+Asked = Literal["running", "stopped", "committed"]
+
+SESSION: Mapping[tuple[Asked, Progress], Phase] = {
     ("running", Progress.BLIND): "Unknown",
     ("running", Progress.MISSING): "Pending",
     ("running", Progress.FAILED): "Failed",
@@ -35,6 +38,12 @@ SESSION: Mapping[tuple[Literal["running", "stopped"], Progress], Phase] = {
     ("stopped", Progress.WORK): "Stopping",
     ("stopped", Progress.HELD): "Stopping",
     ("stopped", Progress.DONE): "Stopped",
+    ("committed", Progress.BLIND): "Unknown",
+    ("committed", Progress.MISSING): "Committing",
+    ("committed", Progress.FAILED): "Failed",
+    ("committed", Progress.WORK): "Committing",
+    ("committed", Progress.HELD): "Committing",
+    ("committed", Progress.DONE): "Committing",
 }
 
 SERVED: Mapping[Login, Phase | None] = {Login.ACTIVE: "Active", Login.UNKNOWN: "Unknown", Login.NONE: None}
@@ -52,7 +61,7 @@ IMAGE: Mapping[Progress, Phase] = {
 NETWORK: Mapping[Progress, Phase] = {**IMAGE, Progress.WORK: "Preparing", Progress.MISSING: "Failed"}
 
 
-def session(asked: Literal["running", "stopped"], progress: Progress, *, whole: bool, login: Login) -> Phase:
+def session(asked: Asked, progress: Progress, *, whole: bool, login: Login) -> Phase:
     """``whole``: its disk stands and can be booted from, even if more is to be done."""
     if asked == "running" and whole and progress is not Progress.BLIND:
         return SERVED[login] or ("Ready" if progress is Progress.HELD else SESSION[asked, progress])

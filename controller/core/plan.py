@@ -6,19 +6,23 @@ other way round. Between any two steps a PC may boot: it gets its disk whole, or
 
 from dataclasses import replace
 
-from controller.core import bootfiles, dhcp, disks, exports
+from controller.core import bootfiles, commits, dhcp, disks, exports, pressure, retention
 from controller.core.cases import examine
 from controller.core.choice import Missing, full
+from controller.core.desired import Desired
 from controller.core.index import Index
 from controller.core.names import Site
+from controller.core.observed import Observed
 from controller.core.steps import DeleteBootFile, Plan
-from controller.core.world import Desired, Observed
 
 
 def same(one: Observed, other: Observed) -> bool:
-    """Whether no plan can tell the two apart: only how many bytes are free may differ, not whether they are enough."""
+    """Whether there is nothing to plan or to tell in the one that was not in the other: only how many bytes are free may
+    differ, not whether they are enough."""
     spaceless = (replace(seen, pool=replace(seen.pool, free=0, total=0)) for seen in (one, other))
-    return next(spaceless) == next(spaceless) and (full(one) is None) == (full(other) is None)
+    if next(spaceless) != next(spaceless) or (full(one) is None) != (full(other) is None):
+        return False
+    return (pressure.pool(one) is None) == (pressure.pool(other) is None)
 
 
 def plan(desired: Desired, observed: Observed, site: Site) -> Plan:
@@ -30,6 +34,8 @@ def plan(desired: Desired, observed: Observed, site: Site) -> Plan:
     builds = (
         *first,
         *disks.imports(desired, index),
+        *retention.notes(desired, observed),
+        *retention.releases(desired, observed),
         *exports.releases(cases),
         *disks.creations(cases),
         *exports.publications(cases),
@@ -45,6 +51,9 @@ def plan(desired: Desired, observed: Observed, site: Site) -> Plan:
             *bootfiles.clearings(cases, desired, index, withdrawn),
             *leaving,
             *disks.deletions(cases, desired, index, leaving),
+            *commits.copies(cases, index, leaving),
+            *retention.collections(desired, index, builds),
+            *disks.spent(desired, index),
         ),
         {case.session: case.disk.message for case in cases if case.session and isinstance(case.disk, Missing)},
     )

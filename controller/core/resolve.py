@@ -5,17 +5,21 @@ Machine, its Sessions and all Networks (few), and ``dhcp`` the clients of all ma
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from controller.core.names import Site, dhcp_host
-from controller.core.world import Boot, Client, Desired, DhcpConfig, Golden, Host, Subnet
+from controller.core.desired import Boot, Client, Commit, Desired, DhcpConfig, Drive, Golden, Host, Origin, Subnet
+from controller.core.names import OverlayName, Site, dhcp_host
+from manifests.disks import SYSTEM_DISK
 from manifests.image import Image
 from manifests.kinds import Object
 from manifests.machine import Machine
 from manifests.network import Network
 from manifests.references import Networks, network_of
-from manifests.session import Session
+from manifests.retention import Retention
+from manifests.session import Persistence, Session
+from manifests.types import Size
+from manifests.versions import ImageRef
 
 ISCSI_PORT = 3260
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -27,7 +31,8 @@ def resolve(
     """What ``objects`` ask of ``site.server`` at ``now`` (aware).
 
     Deleted objects that are still served belong to ``objects``. With ``complete`` False they are a part: a Machine
-    comes with all of its Sessions, all Networks come, and ``dhcp`` is left None. ``orphans`` are those on record.
+    comes with all of its Sessions, all Networks come, and only ``clients`` and ``images`` are told. ``orphans`` are those on
+    record.
     """
     networks: list[Network] = []
     machines: list[Machine] = []
@@ -49,15 +54,51 @@ def resolve(
     clients: dict[str, Client] = {
         name: client(here[name], sessions.get(name, ()), spans, site, now) for name in sorted(here)
     }
-    everyone = [session for group in sessions.values() for session in group]
+    everyone = [session for group in sessions.values() for session in group] if complete else []
     return Desired(
         clients=clients,
         images={image.name: golden(image) for image in images if image.metadata.deleted_at is None},
         dhcp=dhcp(served, clients.values()) if complete else None,
-        keep=frozenset(uid(s) for s in everyone if s.spec.persistence == "keep" and s.metadata.deleted_at is None),
+        keep=frozenset(uid(s) for s in everyone if kept(s) and s.metadata.deleted_at is None),
+        shed=frozenset(one for s in everyone for one in shed(s)),
         orphans=orphans,
+        uses=_uses(everyone),
+        day=day(now),
+        leaving={image.name: until for image in images if (until := leaves(image))},
         complete=complete,
     )
+
+
+def day(now: datetime) -> int:
+    """Days since 1970, UTC."""
+    return int(now.timestamp()) // 86400
+
+
+def uses(session: Session) -> frozenset[tuple[str, int]]:
+    """The versions that its disks name or were last told to have, whether it runs or not, and the base of a commit."""
+    found = {(str(ref.image), ref.version) for _, ref in session.spec.images if ref.version}
+    for overlay, image, version in _told(session):
+        name = OverlayName.parse(overlay) if overlay else None
+        found.add((name.image if name else image, version))
+    asked = commit(session)
+    return frozenset(found | {(asked.image, asked.base)} if asked else found)
+
+
+def _told(session: Session) -> Iterator[tuple[str | None, str, int]]:
+    """Overlay, image and version of each of its disks that has one."""
+    status = session.status
+    if status and status.disks is not None:
+        yield from ((disk.overlay, disk.image, disk.version) for disk in status.disks if disk.version)
+    elif status and status.image_version:
+        yield status.overlay, session.spec.images[0][1].image, status.image_version
+
+
+def _uses(sessions: Iterable[Session]) -> Mapping[tuple[str, int], set[str]]:
+    found: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for session in sessions:
+        for version in uses(session):
+            found[version].add(session.key)
+    return dict(found)
 
 
 def client(machine: Machine, sessions: Sequence[Session], networks: Networks, site: Site, now: datetime) -> Client:
@@ -66,6 +107,7 @@ def client(machine: Machine, sessions: Sequence[Session], networks: Networks, si
     running = runs(sessions, now) if enabled else None
     network = network_of(machine, networks)
     parts: tuple[Machine | Session, ...] = (machine, *sessions)
+    commits = tuple(sorted((one for s in sessions if (one := commit(s))), key=lambda one: one.session))
     return Client(
         machine=machine.name,
         macs=machine.spec.macs,
@@ -74,17 +116,23 @@ def client(machine: Machine, sessions: Sequence[Session], networks: Networks, si
         hosts=hosts(machine, network) if enabled else (),
         boot=boot(running) if running else None,
         paused=machine.metadata.paused or bool(running and running.metadata.paused),
-        settled=all(settled(part) for part in parts),
+        settled=not commits and all(settled(part) for part in parts),
         disruption=any(part.metadata.disruption_allowed for part in parts),
         idle={uid(s): s.name for s in sessions if s is not running and not _let_go(s)},
-        discard=frozenset(uid(s) for s in sessions if s.metadata.deleted_at is not None and s.spec.persistence == "keep"),
+        discard=frozenset(uid(s) for s in sessions if s.metadata.deleted_at is not None and kept(s)),
+        commits=commits,
         orphan=_let_go(machine) or (running is None and any(_let_go(s) for s in sessions)),
+        address=machine.spec.address,
+        credential=machine.spec.chap.credential if machine.spec.chap else None,
+        proven=machine.status.chap_digest if machine.status else None,
     )
 
 
 def runs(sessions: Iterable[Session], now: datetime) -> Session | None:
-    """The one session that runs: asked for, not deleted, not past its time. Of several, the eldest, then by name."""
-    asked = [s for s in sessions if s.spec.state == "running" and s.metadata.deleted_at is None and not expired(s, now)]
+    """The one session that runs: asked for, not deleted, not past its time, none of its disks to be committed. Of several,
+    the eldest, then by name."""
+    wanted = (s for s in sessions if s.spec.state == "running" and s.metadata.deleted_at is None)
+    asked = [s for s in wanted if not expired(s, now) and commit(s) is None]
     return min(asked, key=lambda s: (s.metadata.created_at or _BEGINNING, s.name), default=None)
 
 
@@ -93,19 +141,103 @@ def expired(session: Session, now: datetime) -> bool:
     return bool(session.spec.ttl and started and now >= started + timedelta(seconds=session.spec.ttl))
 
 
+def commit(session: Session) -> Commit | None:
+    """What was asked for and is not done; nothing of a session that goes."""
+    asked = session.metadata.commit if session.metadata.deleted_at is None else None
+    if asked is None:
+        return None
+    owner = uid(session)
+    return Commit(session.name, owner, asked.disk, asked.image, asked.base, asked.id, asked.by, asked.comment)
+
+
 def boot(session: Session) -> Boot:
     return Boot(
         session=session.name,
         uid=uid(session),
-        image=session.spec.image.image,
-        pin=session.spec.image.version,
-        persistence=session.spec.persistence,
+        drives=drives(session),
         paused=session.metadata.paused,
     )
 
 
+def drives(session: Session) -> tuple[Drive, ...]:
+    """By LUN. It is asked of every session again and again, so the usual one disk is told without a model of its own."""
+    spec = session.spec
+    if spec.disks is None:
+        return tuple(_drive(SYSTEM_DISK, *each, spec.persistence, spec.overlay_limit) for each in spec.images)
+    return tuple(
+        _drive(disk.name, *each, disk.persistence or spec.persistence, disk.overlay_limit)
+        for disk, each in zip(spec.all_disks, spec.images, strict=True)
+    )
+
+
+def _drive(name: str, field: str, image: ImageRef, persistence: Persistence, limit: Size | None) -> Drive:
+    return Drive(
+        name=name,
+        image=image.image,
+        pin=image.version,
+        persistence=persistence,
+        limit=int(limit) if limit is not None else None,
+        channel=image.channel,
+        field=f"spec.{field}",
+    )
+
+
+def kept(session: Session) -> bool:
+    """Whether anything of it must outlive a stop."""
+    return any(drive.persistence == "keep" for drive in drives(session))
+
+
+def shed(session: Session) -> frozenset[tuple[str, str]]:
+    """Of a session that keeps a disk: those that it does not. A disk that it names no more is kept: nobody said drop it."""
+    if not kept(session):
+        return frozenset()
+    return frozenset((uid(session), drive.name) for drive in drives(session) if drive.persistence != "keep")
+
+
 def golden(image: Image) -> Golden:
-    return Golden(image.name, image.spec.source.path, image.spec.format, image.metadata.paused, settled(image))
+    spec = image.spec
+    found = source(image)
+    channels = {str(channel): version.number for channel, version in (spec.channels or {}).items()}
+    return Golden(
+        image.name,
+        found[1],
+        spec.format,
+        image.metadata.paused,
+        settled(image),
+        origin=found[0],
+        sha256=spec.source.sha256,
+        channels=channels,
+        author=image.metadata.managed_by,
+        comment=spec.comment,
+        retention=spec.retention or Retention(),
+        former=_former(image, channels),
+    )
+
+
+def leaves(image: Image) -> int:
+    """The day after which what an Image leaves behind may go; 0 while it is declared, and where all of it is to stay."""
+    meta, rule = image.metadata, image.spec.retention or Retention()
+    return day(meta.deleted_at) + rule.days if meta.deleted_at and rule.collect and not meta.orphan else 0
+
+
+def _former(image: Image, channels: Mapping[str, int]) -> Mapping[int, set[str]]:
+    found: dict[int, set[str]] = defaultdict(set)
+    for name, told in image.status.channels.items() if image.status else ():
+        for version in (told.version, told.previous):
+            if version is not None and version != channels.get(name):
+                found[version].add(name)
+    return dict(found)
+
+
+def source(image: Image) -> tuple[Origin, str]:
+    """Which kind of source it is, and where."""
+    given = image.spec.source
+    if given.upload is not None:
+        return "upload", given.upload
+    if given.url is not None:
+        return "url", given.url
+    assert given.path is not None  # one of the three is, or it would not have been taken
+    return "path", given.path
 
 
 def hosts(machine: Machine, network: Network | None) -> tuple[Host, ...]:

@@ -3,14 +3,15 @@
 import hashlib
 from functools import lru_cache
 
+from controller.core.desired import Target
 from controller.core.names import Site
 from controller.core.render import ipxe
-from controller.core.world import Target
 from manifests.types import Iqn
 
 
 def text(site: Site, target: Target) -> str:
-    return ipxe.machine_script(site, target.machine, target.initiator, target.portal, target.iqn)
+    luns, chap = len(target.luns), target.chap is not None
+    return ipxe.machine_script(site, target.machine, target.initiator, target.portal, target.iqn, luns, chap=chap)
 
 
 @lru_cache(1 << 17)

@@ -49,13 +49,14 @@ class Mask:
         long = sorted({one for one in known if len(one) >= 6}, key=len, reverse=True)
         self._known = re.compile("|".join(re.escape(one) for one in long)) if long else None
         self._least = len(long[-1]) if long else 0
-        self._short = lru_cache(4096)(self._any)  # most of what is said is said again: methods, routes, names, levels
+        self._short = lru_cache(4096)(self.new)  # most of what is said is said again: methods, routes, names, levels
         self._named = lru_cache(4096)(lambda key: (self.text(key), secret(key)))
 
     def text(self, text: str) -> str:
-        return self._short(text) if len(text) <= _SHORT else self._any(text)
+        return self._short(text) if len(text) <= _SHORT else self.new(text)
 
-    def _any(self, text: str) -> str:
+    def new(self, text: str) -> str:
+        """Of a text that is not likely to come again."""
         if self._known is not None and len(text) >= self._least:
             text = self._known.sub(MASK, text)
         return masked(text)

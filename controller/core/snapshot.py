@@ -10,13 +10,15 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from controller.core.names import OverlayName
-from controller.core.world import (
+from controller.core.observed import (
     BootFileState,
+    CredentialState,
     DhcpState,
     ImageFile,
     Login,
     Observed,
     OverlayFile,
+    OverlayState,
     PoolState,
     SourceFile,
     Stamp,
@@ -28,6 +30,7 @@ HOST, IMAGES, DHCP = "host", "images", "dhcp"
 SWEEP = "sweep"  # beside the observation itself: {"at": when the last look at everything ended, "epoch": whose look}
 METRICS = "metrics/"  # and a server's name: what its controller has counted
 MACHINE = "machine/"
+_OVERLAY = tuple(each.name for each in fields(OverlayFile))
 
 
 def dumps(observed: Observed, machines: Collection[str] | None = None, told: Observed | None = None) -> Mapping[str, str]:
@@ -52,7 +55,7 @@ def dumps(observed: Observed, machines: Collection[str] | None = None, told: Obs
         if asked is not None and text.partition(".")[0] not in asked and OverlayName.parse(text):
             continue
         name = OverlayName.parse(text)
-        parts[MACHINE + name.machine if name else HOST]["overlays"][text] = [overlay.size, overlay.method]
+        parts[MACHINE + name.machine if name else HOST]["overlays"][text] = [getattr(overlay, name) for name in _OVERLAY]
     loose = parts.pop(HOST, {})
     texts = {key: _text(part) for key, part in parts.items()}
     if asked is not None:
@@ -81,7 +84,7 @@ def _loads(parts: Mapping[str, Any]) -> Observed:
         for iqn, (facts, login, peer) in part["targets"].items():
             targets[Iqn.parse(iqn)] = TargetState(facts, Login(login), peer)
         boot |= {path: BootFileState(sha256, ours, machine) for path, (sha256, ours) in part["boot"].items()}
-        overlays |= {name: OverlayFile(size, method) for name, (size, method) in part["overlays"].items()}
+        overlays |= {name: _overlay(*values) for name, values in part["overlays"].items()}
     pool = PoolState(
         images={name: {v["version"]: _image(v) for v in versions} for name, versions in images["images"].items()},
         overlays=overlays,
@@ -90,6 +93,8 @@ def _loads(parts: Mapping[str, Any]) -> Observed:
         },
         free=host["free"],
         total=host["total"],
+        driver=host.get("driver", PoolState().driver),
+        brought=frozenset(host.get("brought", ())),
     )
     state = parts[DHCP]
     return Observed(
@@ -102,6 +107,8 @@ def _loads(parts: Mapping[str, Any]) -> Observed:
         unreadable=host["unreadable"],
         foreign=tuple(host["foreign"]),
         pool_dir=host["poolDir"],
+        credentials={name: CredentialState(*found) for name, found in host.get("credentials", {}).items()},
+        closed=host.get("closed", {}),
     )
 
 
@@ -117,10 +124,14 @@ def _host(observed: Observed, loose: Mapping[str, Any]) -> dict[str, Any]:
         "nbps": dict(observed.nbps),
         "free": observed.pool.free,
         "total": observed.pool.total,
+        "driver": observed.pool.driver,
+        "brought": sorted(observed.pool.brought),
         "complete": sorted(observed.complete),
         "unreadable": dict(observed.unreadable),
         "foreign": list(observed.foreign),
         "poolDir": observed.pool_dir,
+        "credentials": {name: [one.digest, one.problem] for name, one in observed.credentials.items()},
+        "closed": dict(observed.closed),
     }
 
 
@@ -133,8 +144,19 @@ def _images(pool: PoolState) -> dict[str, Any]:
     }
 
 
+def _overlay(
+    size: int,
+    method: str,
+    used: int = 0,
+    limit: int | None = None,
+    state: str = OverlayState.READY,
+    durable: bool | None = None,
+) -> OverlayFile:
+    return OverlayFile(size, method, used, limit, OverlayState(state), durable)
+
+
 def _image(value: Mapping[str, Any]) -> ImageFile:
-    return ImageFile(value["version"], value["size"], value["sha256"], Stamp(**value["stamp"]))
+    return ImageFile(**{**value, "stamp": Stamp(**value["stamp"]), "layers": tuple(value.get("layers", ()))})
 
 
 def _text(part: Mapping[str, Any]) -> str:

@@ -1,28 +1,31 @@
 """What was observed, object by object. Ready is True only if nothing is left to do for an object and all of it was read."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from controller.core import dhcp, phases, resolve
+from controller.core import dhcp, disk_status, image_status, phases, pressure, resolve
 from controller.core.cases import Case, case_of
 from controller.core.choice import Disk, Missing
+from controller.core.desired import Client, Desired, DhcpConfig
 from controller.core.index import Index
-from controller.core.names import SYSTEM_DISK, OverlayName, Site, script
+from controller.core.names import OverlayName, Site, script, session_of
+from controller.core.observed import Login, Observed
 from controller.core.phases import Phase, Progress
+from controller.core.pressure import Pressed
 from controller.core.render import dhcpd
 from controller.core.steps import Effect, LoadDhcp, Outcome, Plan, Step
-from controller.core.targets import leads_somewhere, serves
-from controller.core.verdicts import Verdict, judge, status_of
-from controller.core.world import Client, Desired, DhcpConfig, Login, Observed
-from manifests.image import Image, ImageStatus, ImageVersion
+from controller.core.targets import asks, exported, leads_somewhere, serves
+from controller.core.verdicts import Remark, Verdict, judge, status_of
+from manifests.image import Image
 from manifests.kinds import Object
 from manifests.machine import Machine, MachineStatus
 from manifests.meta import Status
 from manifests.network import Network, NetworkStatus
-from manifests.session import Session, SessionStatus
+from manifests.session import DiskStatus, Session, SessionStatus
 
 
 def statuses(
@@ -48,7 +51,7 @@ def statuses(
     teller = Teller(desired, Index.of(observed), site, now, left, load, outcomes)
     machines = {one.name: one for one in everything if isinstance(one, Machine)}
     told: dict[str, Status] = {}
-    for one in everything:
+    for one in sorted(everything, key=_machine):
         match one:
             case Machine() if not resolve.elsewhere(one, site):
                 told[one.key] = teller.machine(one)
@@ -57,17 +60,31 @@ def statuses(
                 if on is None or not resolve.elsewhere(on, site):
                     told[one.key] = teller.session(one)
             case Image():
-                told[one.key] = teller.image(one)
+                told[one.key] = image_status.tell(
+                    one, teller.desired, teller.index, teller.left.get(one.key, ()), outcomes.get(one.key), now
+                )
             case Network():
                 told[one.key] = teller.network(one)
             case Machine():
                 pass
-    return told
+    return {one.key: told[one.key] for one in everything if one.key in told}
+
+
+def _machine(one: Object) -> str:
+    """So that a machine and its sessions come one after the other."""
+    match one:
+        case Machine():
+            return one.name
+        case Session():
+            return one.spec.machine
+        case _:
+            return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Teller:
-    """One look at everything, from which each object's status is told. ``left`` are the steps left, by owner."""
+    """One look at everything, from which each object's status is told. ``left`` are the steps left, by owner; ``cases`` has
+    the case of the machine that is being told of."""
 
     desired: Desired
     index: Index
@@ -76,6 +93,7 @@ class Teller:
     left: Mapping[str, Sequence[Step]]
     load: Step | None
     outcomes: Mapping[str, Outcome]
+    cases: dict[str, Case] = field(default_factory=dict)
 
     def machine(self, one: Machine) -> MachineStatus:
         client = self.desired.clients.get(one.name)
@@ -93,9 +111,17 @@ class Teller:
         facts = {
             "session": client.boot.session if client.boot else None,
             "address": (case.state.peer if case.state else None) or one.spec.address,
+            "chap_digest": self._proven(one, case),
         }
         phase: Phase = "Unknown" if verdict.progress is Progress.BLIND else phases.machine(followed)
         return status_of(MachineStatus, one.status, one.metadata, phase, verdict, facts, self.now)
+
+    def _proven(self, one: Machine, case: Case) -> str | None:
+        """The digest of what its target asks for, once that is what is wanted; before, of what it last asked for."""
+        target = case.disk.target if isinstance(case.disk, Disk) and not case.blind and case.state else None
+        if target is None or any(asks(target.initiator, change) for change in case.changes):
+            return one.status.chap_digest if one.status else None
+        return target.chap.digest if target.chap else None
 
     def _local(self, one: Machine, case: Case) -> Verdict:
         said = "it boots its local disk" if one.spec.enabled else "it is switched off in its spec: it boots its local disk"
@@ -115,16 +141,30 @@ class Teller:
             phase, facts = self._phase(case, verdict), self._served(one, case)
         else:
             verdict = self._idle(one, client)
-            phase, facts = phases.SESSION["stopped", verdict.progress], self._unserved(one, client)
-            if verdict.progress is Progress.MISSING:
+            asked: phases.Asked = "committed" if resolve.commit(one) else "stopped"
+            phase, facts = phases.SESSION[asked, verdict.progress], self._unserved(one, client)
+            if phase == "Stopped" and verdict.progress is Progress.MISSING:
                 phase = "Pending"
-        return status_of(SessionStatus, one.status, one.metadata, phase, verdict, facts, self.now)
+        disks = disk_status.tell(one, self.index, self.site, case.disk if runs else None)
+        facts |= disk_status.boots(disks[0]) | {"disks": disks if one.spec.disks else None}
+        remarks = (*pressure.remarks(self._pressed(one, disks)), _committing(one, verdict))
+        return status_of(SessionStatus, one.status, one.metadata, phase, verdict, facts, self.now, remarks)
+
+    def _pressed(self, one: Session, disks: Sequence[DiskStatus]) -> list[Pressed]:
+        """Where a session has but one disk, nobody needs to be told which."""
+        limits = [drive.limit for drive in resolve.drives(one)]
+        overlays = self.index.observed.pool.overlays
+        files = [overlays.get(disk.overlay) if disk.overlay else None for disk in disks]
+        names = [disk.name if len(disks) > 1 else "" for disk in disks]
+        return [Pressed(*each) for each in zip(names, limits, files, strict=True)]
 
     def _running(self, case: Case, key: str) -> Verdict:
         """How far the machine's running session is; its machine's share in DHCP belongs to it."""
         machine = case.machine
         own = [step for step in self._left(machine) if key in step.owners or not _of_a_session(step)]
-        missing = (case.disk.reason, case.disk.message) if isinstance(case.disk, Missing) else self._unloaded(case.client)
+        missing = self._unloaded(case.client) or self._untold(case.client)
+        if isinstance(case.disk, Missing):
+            missing = (case.disk.reason, case.disk.message)
         live = case.state is not None and case.state.login is not Login.NONE
         done = ("Active", "its PC is running from it") if live else ("Published", "waiting for its PC to boot")
         blind = self._blind(case)
@@ -137,7 +177,9 @@ class Teller:
     def _idle(self, one: Session, client: Client | None) -> Verdict:
         """A session that does not run here: because that is asked, or because something is in its way."""
         steps = self._left(one.key)
-        asked = one.spec.state == "running" and one.metadata.deleted_at is None and not resolve.expired(one, self.now)
+        commit = resolve.commit(one)
+        wanted = one.spec.state == "running" and one.metadata.deleted_at is None and not resolve.expired(one, self.now)
+        asked = wanted and commit is None
         missing: tuple[str, str] | None = None
         if asked and client is None:
             missing = ("MachineMissing", f"there is no Machine/{one.spec.machine}: create it, or change spec.machine")
@@ -152,7 +194,11 @@ class Teller:
         done = ("Stopped", "nothing is served for it")
         if one.spec.state == "running" and resolve.expired(one, self.now):
             done = ("Expired", f"its time of {one.spec.ttl} is over: stop it and start it again")
-        return judge(steps, self._outcomes(one.key), blind=blind, missing=missing, done=done)
+        verdict = judge(steps, self._outcomes(one.key), blind=blind, missing=missing, done=done)
+        if wanted and commit is not None and verdict.progress is Progress.DONE:
+            said = f"disk {commit.disk} is to be committed: it is served again when that is done"
+            return Verdict(Progress.MISSING, "Committing", said)
+        return verdict
 
     def _phase(self, case: Case, verdict: Verdict) -> Phase:
         login = case.state.login if case.state else Login.NONE
@@ -163,16 +209,11 @@ class Teller:
         return phases.session("running", verdict.progress, whole=whole, login=login)
 
     def _served(self, one: Session, case: Case) -> dict[str, Any]:
-        disk, state = case.disk, case.state
-        overlay = disk.overlay if isinstance(disk, Disk) else None
-        file = self.index.observed.pool.overlays.get(str(overlay)) if overlay else None
+        state = case.state
         return {
             "target": str(case.iqn),
             "lun": 0,
             "initiator": str(case.client.initiator),
-            "overlay": str(overlay) if overlay else None,
-            "overlay_method": file.method if file else None,
-            "image_version": disk.version if isinstance(disk, Disk) else None,
             "connection": (state.login if state else Login.NONE).value,
             "started_at": (one.status.started_at if one.status else None) or self.now,
         }
@@ -180,50 +221,16 @@ class Teller:
     def _unserved(self, one: Session, client: Client | None) -> dict[str, Any]:
         """What is left of it; the start is remembered while it is still asked to run, or its time would begin anew."""
         uid = resolve.uid(one)
-        overlays = self.index.overlays.get((one.spec.machine, SYSTEM_DISK), ())
-        kept = max((o for o in overlays if o.uid == uid), key=lambda o: o.version, default=None)
         state = self.index.observed.targets.get(self.site.target(one.spec.machine))
-        exported = OverlayName.parse(state.facts.get("backstore/path", "").rpartition("/")[2]) if state else None
-        mine = state if exported is not None and exported.uid == uid else None
+        mine = state if state and any(session_of(path) == uid for path in exported(state.facts)) else None
         started = one.status.started_at if one.status and one.spec.state == "running" else None
         return {
             "target": str(self.site.target(one.spec.machine)) if mine else None,
             "lun": 0 if mine else None,
             "initiator": str(client.initiator) if mine and client else None,
-            "overlay": str(kept) if kept else None,
-            "overlay_method": self.index.observed.pool.overlays[str(kept)].method if kept else None,
-            "image_version": kept.version if kept else None,
             "connection": mine.login.value if mine else None,
             "started_at": started,
         }
-
-    def image(self, one: Image) -> ImageStatus:
-        pool = self.index.observed.pool
-        versions = pool.images.get(one.name, {})
-        newest = versions[max(versions)] if versions else None
-        source = pool.sources.get(one.name)
-        path, missing = one.spec.source.path, None
-        if source is None or source.stamp is None or source.problem:
-            problem = source.problem if source and source.problem else "is not in the import folder"
-            missing = ("SourceUnusable", f"source {path}: {problem}")
-        steps = self._left(one.key)
-        done = ("Imported", f"v{newest.version} is the newest") if newest else ("Imported", "")
-        if not steps and newest is None and missing is None:
-            missing = ("NotImported", f"source {path} is not imported yet")
-        blind = self.index.blind("pool", one.name)
-        verdict = judge(steps, self._outcomes(one.key), blind=blind, missing=missing, done=done)
-        phase = phases.IMAGE[verdict.progress]
-        if verdict.progress is Progress.MISSING and source is not None:
-            phase = "Failed"
-        facts = {
-            "version": newest.version if newest else None,
-            "sha256": newest.sha256 if newest else None,
-            "size": newest.size if newest else None,
-            "versions": tuple(
-                ImageVersion(version=v, sha256=versions[v].sha256, size=versions[v].size) for v in sorted(versions)
-            ),
-        }
-        return status_of(ImageStatus, one.status, one.metadata, phase, verdict, facts, self.now)
 
     def network(self, one: Network) -> NetworkStatus:
         external = one.spec.dhcp == "external"
@@ -234,13 +241,16 @@ class Teller:
         blind = None if external else self.index.observed.unreadable.get("dhcp")
         outcomes = [*self._outcomes(one.key), *self._loaded(loading)]
         verdict = judge([*self._left(one.key), *loading], outcomes, blind=blind, missing=missing, done=done)
-        counted = len({host.machine for host in config.hosts if host.network == one.name}) if config else None
-        facts = {"machines": counted if counted is not None else one.status.machines if one.status else None}
+        before = one.status.machines if one.status else None
+        facts = {"machines": _counted(config).get(one.name, 0) if config else before}
         phase = phases.NETWORK[verdict.progress]
         return status_of(NetworkStatus, one.status, one.metadata, phase, verdict, facts, self.now)
 
     def _case(self, client: Client) -> Case:
-        return case_of(client, self.desired, self.index, self.site)
+        if client.machine not in self.cases:
+            self.cases.clear()
+            self.cases[client.machine] = case_of(client, self.desired, self.index, self.site)
+        return self.cases[client.machine]
 
     def _blind(self, case: Case) -> str | None:
         """Why its target or one of its boot scripts could not be read."""
@@ -275,6 +285,13 @@ class Teller:
             return None
         return "DhcpProblem", state.problem
 
+    def _untold(self, client: Client) -> tuple[str, str] | None:
+        """Its PC has nobody to ask for its secret."""
+        if client.credential is None or client.portal is None:
+            return None
+        problem = self.index.observed.closed.get(client.portal.rpartition(":")[0])
+        return ("ChapDoorClosed", problem) if problem else None
+
     def _refused(self, client: Client) -> Verdict | None:
         refused = self.index.observed.dhcp.refused
         if not refused or not any(host.name in refused for host in client.hosts):
@@ -288,6 +305,19 @@ class Teller:
         return dhcpd.stanzas(DhcpConfig(self.desired.dhcp.subnets if self.desired.dhcp else (), client.hosts))
 
 
+def _committing(one: Session, verdict: Verdict) -> Remark:
+    """What a commit waits for, or how far it is."""
+    asked = resolve.commit(one)
+    said = f"disk {asked.disk} of v{asked.base}: {verdict.message or 'waits for its turn'}" if asked else None
+    return Remark("Committing", "Requested", said)
+
+
+@lru_cache(4)
+def _counted(config: DhcpConfig) -> Mapping[str, int]:
+    """How many machines each network has: asked in every pass of the same configuration."""
+    return Counter(network for network, _ in {(host.network, host.machine) for host in config.hosts})
+
+
 def _of_a_session(step: Step) -> bool:
     return any(owner.startswith("Session/") for owner in step.owners)
 
@@ -296,8 +326,11 @@ def forgettable(one: Object, plan: Plan, observed: Observed, site: Site) -> bool
     """Whether a deleted object's row may go: nothing is left to do for it, and nothing of it is out of sight."""
     if one.metadata.deleted_at is None or any(one.key in step.owners for step in plan.steps):
         return False
+    if isinstance(one, Image):
+        return not resolve.leaves(one) or ("pool" in observed.complete and "pool" not in observed.unreadable)
     if not isinstance(one, Machine | Session):
         return True
     machine = one.spec.machine if isinstance(one, Session) else one.name
     hidden = {"lio", "pool", "tftp", site.target(machine)} & observed.unreadable.keys()
-    return not hidden and machine not in Index.of(observed).unread
+    overlays = (OverlayName.parse(key) for key in observed.unreadable)
+    return not hidden and not any(name and name.machine == machine for name in overlays)

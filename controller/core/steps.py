@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from controller.core.desired import DhcpConfig, Origin, Target, identity, label
 from controller.core.names import OverlayName
-from controller.core.world import DhcpConfig, Target
+from controller.core.phases import Phase
 from manifests.types import Iqn
 
 
@@ -23,19 +24,99 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImportImage:
-    """Make ``image``'s next version from its source: inspect, copy, hash, mark complete."""
+    """Make ``image``'s next version from its source: inspect, copy or convert, hash, mark complete.
+
+    The rest as of ``Golden``; ``parent`` is the version before it.
+    """
 
     image: str
     version: int
     source: str
+    format: str = "auto"
+    origin: Origin = "path"
+    sha256: str | None = None
+    author: str | None = None
+    comment: str | None = None
+    parent: int | None = None
+
+    @property
+    def identity(self) -> str:
+        return identity(self.origin, self.source, self.sha256)
+
+    @property
+    def label(self) -> str:
+        return label(self.origin, self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardSource:
+    """Remove an upload of which a version is there, or a download that nobody asks for any more (see ``identity``)."""
+
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteVersion:
+    """Take a version that nothing stands on out of the pool."""
+
+    image: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoteUse:
+    """Note that a version is in use today, though it has no private disk."""
+
+    image: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseVersion:
+    """Note with a version that its Image was deleted, and that it may go after the day ``until`` (since 1970); with 0 that
+    it is declared again."""
+
+    image: str
+    version: int
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
 class CreateOverlay:
-    """Clone a golden version into a session's own disk."""
+    """Clone a golden version into a session's own disk. ``limit``, ``durable``: as of ``OverlayFile``, for a snapshot."""
 
     name: OverlayName
     size: int
+    limit: int | None = None
+    durable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateOverlay:
+    """Bring a snapshot that is there to where it can be served: its device in the kernel, its store not smaller than for
+    ``limit``, written through or not, and taking writes again if it had run full."""
+
+    name: OverlayName
+    limit: int
+    durable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommitOverlay:
+    """Make an overlay that nobody writes to the next version of its image; the overlay stays as it is.
+
+    ``identity`` is what the version is known by (see ``Golden``), ``session`` whose it is; the rest as of ``OverlayFile``
+    and ``ImportImage``.
+    """
+
+    name: OverlayName
+    version: int
+    identity: str
+    session: str
+    limit: int | None = None
+    durable: bool = False
+    author: str | None = None
+    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +163,20 @@ class LoadDhcp:
 
 
 Action = (
-    ImportImage | CreateOverlay | DeleteOverlay | PublishTarget | WithdrawTarget | WriteBootFile | DeleteBootFile | LoadDhcp
+    ImportImage
+    | DeleteVersion
+    | NoteUse
+    | ReleaseVersion
+    | CreateOverlay
+    | ActivateOverlay
+    | CommitOverlay
+    | DeleteOverlay
+    | PublishTarget
+    | WithdrawTarget
+    | WriteBootFile
+    | DeleteBootFile
+    | LoadDhcp
+    | DiscardSource
 )
 
 
@@ -153,4 +247,12 @@ class Blocked:
     by: str
 
 
-Outcome = Done | Refused | Failed | Blocked
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """It goes on beside the passes; ``message`` says how far it is, ``phase`` what its object is in meanwhile."""
+
+    message: str
+    phase: Phase = "Importing"
+
+
+Outcome = Done | Refused | Failed | Blocked | Underway

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from controller.core.phases import Phase, Progress
-from controller.core.steps import Blocked, Done, Failed, Outcome, Refused, Step
+from controller.core.steps import Blocked, Done, Failed, Outcome, Refused, Step, Underway
 from controller.core.wire import words
 from manifests.meta import Condition, Metadata, Status
 
@@ -47,14 +47,16 @@ def judge(
     held = next((step.held for step in steps if step.held), None)
     drifted = next((words(step.action) for step in steps if step.cause == "drift"), None)
     due = next((step for step in steps if step.held is None), None)
+    ended = tuple(outcomes)
     if blind:
         return Verdict(Progress.BLIND, "Unreadable", f"its state cannot be read: {blind}", held, drifted)
     if missing:
         return Verdict(Progress.MISSING, *missing, held, drifted)
-    if due and (failure := _failure(outcomes)):
+    if due and (failure := _failure(ended)):
         return Verdict(Progress.FAILED, *failure, held, drifted)
     if due:
-        return Verdict(Progress.WORK, "Progressing", f"next: {words(due.action)}", held, drifted)
+        going = next((outcome.message for outcome in ended if isinstance(outcome, Underway)), None)
+        return Verdict(Progress.WORK, "Progressing", going or f"next: {words(due.action)}", held, drifted)
     if held:
         reason = "Suspended" if held.startswith("suspended") else "Waiting"
         return Verdict(Progress.HELD, reason, held, held, drifted)
@@ -68,37 +70,58 @@ def _failure(outcomes: Iterable[Outcome | None]) -> tuple[str, str] | None:
                 return reason, message
             case Blocked(by):
                 return "Blocked", f"an earlier step did not end well: {by}"
-            case Done() | None:
+            case Done() | Underway() | None:
                 pass
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A condition that only this kind has. ``message`` None: it is not so, and was never told unless it once was."""
+
+    type: str
+    reason: str
+    message: str | None
+    status: Truth = "True"
+
+
 def status_of(
-    kind: type[S], old: S | None, meta: Metadata, phase: Phase, verdict: Verdict, facts: Mapping[str, Any], now: datetime
+    kind: type[S],
+    old: S | None,
+    meta: Metadata,
+    phase: Phase,
+    verdict: Verdict,
+    facts: Mapping[str, Any],
+    now: datetime,
+    remarks: Sequence[Remark] = (),
 ) -> S:
     """The status, or ``old`` itself when nothing in it differs. ``facts`` are the fields that only this kind has."""
     generation = max(old.observed_generation if old else 0, meta.generation or 0)
-    conditions = tuple(_conditions(old.conditions if old else (), verdict, generation, now))
+    conditions = tuple(_conditions(old.conditions if old else (), verdict, remarks, generation, now))
     fields = {"observed_generation": generation, "phase": phase, "conditions": conditions, **facts}
     if old is not None and all(getattr(old, name) == value for name, value in fields.items()):
         return old
     return kind.model_validate(fields)
 
 
-def _conditions(old: Iterable[Condition], verdict: Verdict, generation: int, now: datetime) -> Iterable[Condition]:
+def _conditions(
+    old: Iterable[Condition], verdict: Verdict, remarks: Sequence[Remark], generation: int, now: datetime
+) -> Iterable[Condition]:
     """Ready always; the others from when they are first true."""
     before = {condition.type: condition for condition in old}
     yield _condition(before.get("Ready"), "Ready", verdict.ready, verdict.reason, verdict.message, generation, now)
     working = verdict.message if verdict.progress is Progress.WORK else None
-    for name, reason, message in (
-        ("Progressing", verdict.reason, working),
-        ("Held", verdict.reason if verdict.progress is Progress.HELD else "Waiting", verdict.held),
-        ("Drifted", "Differs", verdict.drifted),
+    for one in (
+        Remark("Progressing", verdict.reason, working),
+        Remark("Held", verdict.reason if verdict.progress is Progress.HELD else "Waiting", verdict.held),
+        Remark("Drifted", "Differs", verdict.drifted),
+        *remarks,
     ):
-        if message is not None:
-            yield _condition(before.get(name), name, "True", reason, message, generation, now)
-        elif name in before:
-            yield _condition(before[name], name, "False", "No", "", generation, now)
+        if one.message is not None:
+            yield _condition(before.get(one.type), one.type, one.status, one.reason, one.message, generation, now)
+        elif one.type in before:
+            usual: Truth = "False" if one.status == "True" else "True"
+            yield _condition(before[one.type], one.type, usual, "No", "", generation, now)
 
 
 def _condition(

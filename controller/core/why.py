@@ -53,14 +53,18 @@ def _below(one: Session, objects: Mapping[str, Object]) -> Iterator[str]:
 
 def _image(one: Session, objects: Mapping[str, Object]) -> Iterator[str]:
     """An image that is not Ready is in the way only of a session that has no version of it yet."""
-    key = f"Image/{one.spec.image.image}"
-    image = objects.get(key)
-    if one.status and one.status.image_version:
-        return
-    if image is None:
-        yield f"{one.key} names {key}, which does not exist: create it, or change spec.image."
-    elif not (image.status and (ready := image.status.condition("Ready")) and ready.status == "True"):
-        yield from _itself(image)
+    status = one.status
+    disks = status.disks if status and status.disks else ()
+    frozen = [disk.version for disk in disks] if disks else [status.image_version] if status else []
+    for at, (field, ref) in enumerate(one.spec.images):
+        key = f"Image/{ref.image}"
+        image = objects.get(key)
+        if at < len(frozen) and frozen[at]:
+            continue
+        if image is None:
+            yield f"{one.key} names {key}, which does not exist: create it, or change spec.{field}."
+        elif not (image.status and (ready := image.status.condition("Ready")) and ready.status == "True"):
+            yield from _itself(image)
 
 
 def _itself(one: Object) -> Iterator[str]:

@@ -5,13 +5,19 @@ from typing import Any
 from controller.core.names import golden
 from controller.core.steps import (
     Action,
+    ActivateOverlay,
+    CommitOverlay,
     CreateOverlay,
     DeleteBootFile,
     DeleteOverlay,
+    DeleteVersion,
+    DiscardSource,
     ImportImage,
     LoadDhcp,
+    NoteUse,
     Plan,
     PublishTarget,
+    ReleaseVersion,
     Step,
     WithdrawTarget,
     WriteBootFile,
@@ -19,8 +25,14 @@ from controller.core.steps import (
 
 DOMAIN = {
     "ImportImage": "pool",
+    "DeleteVersion": "pool",
+    "NoteUse": "pool",
+    "ReleaseVersion": "pool",
     "CreateOverlay": "pool",
+    "ActivateOverlay": "pool",
+    "CommitOverlay": "pool",
     "DeleteOverlay": "pool",
+    "DiscardSource": "pool",
     "PublishTarget": "lio",
     "WithdrawTarget": "lio",
     "WriteBootFile": "tftp",
@@ -54,9 +66,11 @@ def step_wire(step: Step) -> dict[str, Any]:
 def subject(action: Action) -> str:
     """The external object that an action is about."""
     match action:
-        case ImportImage():
+        case ImportImage() | DeleteVersion() | NoteUse() | ReleaseVersion():
             return golden(action.image, action.version)
-        case CreateOverlay() | DeleteOverlay():
+        case CommitOverlay():
+            return f"{action.name} as {golden(action.name.image, action.version)}"
+        case CreateOverlay() | ActivateOverlay() | DeleteOverlay():
             return str(action.name)
         case PublishTarget():
             return action.target.iqn
@@ -64,14 +78,22 @@ def subject(action: Action) -> str:
             return action.iqn
         case WriteBootFile() | DeleteBootFile():
             return action.path
+        case DiscardSource():
+            return action.identity
         case LoadDhcp():
             return f"generation {action.generation}"
 
 
 _WORDS = {
     "ImportImage": "import {}",
+    "DeleteVersion": "delete version {}",
+    "NoteUse": "note the use of {}",
+    "ReleaseVersion": "note whether its Image is declared of {}",
     "CreateOverlay": "create overlay {}",
+    "ActivateOverlay": "activate overlay {}",
+    "CommitOverlay": "commit overlay {}",
     "DeleteOverlay": "delete overlay {}",
+    "DiscardSource": "remove the source that is not needed any more: {}",
     "PublishTarget": "publish target {}",
     "WithdrawTarget": "withdraw target {}",
     "WriteBootFile": "write boot file {}",

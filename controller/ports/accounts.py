@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from controller.ports.audit import Entry, Told
+
 RoleName = Literal["VIEWER", "OPERATOR", "ADMIN"]
 ScopeName = Literal["read", "write", "admin"]
 
@@ -36,6 +38,10 @@ class ApiKey:
     last_used: datetime | None = None
 
 
+class TooManyKeys(Exception):
+    """There are as many API keys as one owner may have: revoke one that is not used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What every request needs to know of a user."""
@@ -54,8 +60,18 @@ class Directory:
     keys: Mapping[str, ApiKey]
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """All logins of a user end but ``keep``; their access tokens would have opened the door ``until`` then."""
+
+    now: datetime
+    until: datetime
+    keep: str | None = None
+
+
 class Accounts(Protocol):
-    """Every method is one transaction. Any may raise StoreError."""
+    """Every method is one transaction, the audit row ``told`` with it: there is never the one without the other. Any may
+    raise StoreError."""
 
     async def directory(self, known: int | None = None) -> Directory | None:
         """None while the version that is known still stands."""
@@ -65,7 +81,7 @@ class Accounts(Protocol):
     async def users(self, after: str = "", limit: int = 500) -> Sequence[User]:
         """By name, from the one that follows ``after``."""
 
-    async def add_user(self, user: User) -> bool:
+    async def add_user(self, user: User, told: Entry) -> bool:
         """False when the name is taken."""
 
     async def change_user(
@@ -76,28 +92,33 @@ class Accounts(Protocol):
         disabled: bool | None = None,
         password: str | None = None,
         if_password: str | None = None,
-    ) -> User:
-        """What is None stays; with ``if_password`` only while that hash still stands. NotFound, Conflict."""
+        ends: Ending | None = None,
+        forgiven: str | None = None,
+        told: Told[User],
+    ) -> tuple[User, Sequence[str]]:
+        """What is None stays; with ``if_password`` only while that hash still stands. NotFound, Conflict.
 
-    async def remove_user(self, name: str) -> User:
+        The user, and the logins that ended with it. ``forgiven`` is the subject whose failures are forgotten; ``told`` is
+        given the user that was.
+        """
+
+    async def remove_user(self, name: str, forgiven: str, told: Entry) -> User:
         """With all that is theirs. NotFound."""
-
-    async def logged_in(self, uid: str, at: datetime) -> None: ...
 
 
 class ApiKeys(Protocol):
-    """Every method is one transaction. Any may raise StoreError."""
+    """Every method is one transaction, the audit row ``told`` with it. Any may raise StoreError."""
 
     async def keys(self) -> Sequence[ApiKey]:
         """The oldest first."""
 
-    async def add_key(self, key: ApiKey) -> None:
-        """NotFound when its owner is gone."""
+    async def add_key(self, key: ApiKey, told: Entry) -> None:
+        """NotFound when its owner is gone, TooManyKeys."""
 
-    async def rotate_key(self, id: str, digest: str) -> ApiKey:
+    async def rotate_key(self, id: str, digest: str, told: Entry) -> ApiKey:
         """The same key with another secret; the old one opens nothing from now on. NotFound."""
 
-    async def remove_key(self, id: str) -> ApiKey:
+    async def remove_key(self, id: str, told: Entry) -> ApiKey:
         """NotFound."""
 
     async def key_used(self, id: str, at: datetime, apart: float) -> None:

@@ -1,14 +1,15 @@
 """What we ask of the audit log: who did what, from where, before and after; it only ever grows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from controller.core.chain import Finding, Mark
 
 Outcome = Literal["ok", "failed", "refused", "locked", "reused"]
 CONTROLLER = "controller"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class Entry:
     before: Any = None
     after: Any = None
     count: int = 1
+
+
+Told = Callable[[T], Entry]
+"""Makes the row of a change from what only the change itself can tell. Pure."""
 
 
 @dataclass(frozen=True, slots=True)

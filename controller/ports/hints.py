@@ -5,6 +5,10 @@ from typing import Protocol
 
 
 class Hints(Protocol):
+    @property
+    def poll_seconds(self) -> float:
+        """One who has heard nothing for so long looks for himself: soon, where others write who cannot be heard."""
+
     def tell(self) -> None:
         """Something was committed. Returns at once and never fails."""
 

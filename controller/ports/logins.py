@@ -1,11 +1,12 @@
 """What we ask of whoever keeps the logins: refresh tokens in families, failures, and what was revoked."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from controller.ports.accounts import Accounts, ApiKeys
+from controller.ports.audit import Entry, Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +25,31 @@ class Reused(Exception):
         self.family = family
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What became of a refresh token: its one use, or another one, which closes the family."""
+
+    family: Family
+    again: bool
+
+
 class Logins(Protocol):
-    """Refresh tokens are known by their SHA-256 in hex. Every method is one transaction. Any may raise StoreError."""
+    """Refresh tokens are known by their SHA-256 in hex. Every method is one transaction, the audit row ``told`` with it.
+    Any may raise StoreError."""
 
-    async def open_family(self, family: Family, digest: str, now: datetime, expires: datetime) -> None:
-        """NotFound when its owner is gone."""
+    async def open_family(
+        self, family: Family, digest: str, now: datetime, expires: datetime, *, password: str, told: Entry
+    ) -> None:
+        """Its owner has logged in. Conflict when they are gone, shut out, or ``password`` is no longer their hash."""
 
-    async def rotate(self, digest: str, successor: str, now: datetime, expires: datetime) -> Family | None:
+    async def rotate(
+        self, digest: str, successor: str, now: datetime, expires: datetime, *, until: datetime, told: Told[Use]
+    ) -> Family | None:
         """The one use of a refresh token: ``successor`` takes its place. None when it is unknown, expired, or its family
-        closed; Reused when it has been used, with the family closed by this call."""
+        closed; Reused when it has been used, with the family closed by this call, and revoked ``until`` then."""
 
-    async def close_family(self, id: str) -> None: ...
-
-    async def close_families(self, owner: str, keep: str | None = None) -> Sequence[str]:
-        """All of a user's but one; the ids of those that were open."""
+    async def close_family(self, id: str, now: datetime, until: datetime, told: Entry) -> None:
+        """Its access tokens are revoked with it, ``until`` they would have expired."""
 
 
 class Lockouts(Protocol):

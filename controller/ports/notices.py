@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from controller.core.notices import Delivery, Fact, Notice, Sighting, Webhook
+from controller.core.notices import Delivery, Fact, Notice, Sighting, Undelivered, Webhook
+from controller.ports.audit import Entry
 from controller.ports.store import Event, Lease, Revision
 
 DELIVERER = "webhooks"
@@ -55,7 +56,8 @@ class Glance:
 
 
 class Notices(Protocol):
-    """Webhooks, and what is on its way to them. Every method is one transaction; any may raise StoreError."""
+    """Webhooks, and what is on its way to them. Every method is one transaction, the audit row ``told`` with it; any may
+    raise StoreError."""
 
     # webhooks
     async def webhooks(self) -> Sequence[Webhook]:
@@ -64,13 +66,13 @@ class Notices(Protocol):
     async def webhook(self, identifier: str) -> Webhook:
         """NotFound."""
 
-    async def add(self, webhook: Webhook) -> None:
+    async def add(self, webhook: Webhook, told: Entry) -> None:
         """The first enabled one starts the following of the logs, from this very moment. Full."""
 
-    async def change(self, identifier: str, values: Mapping[str, Any]) -> Webhook:
+    async def change(self, identifier: str, values: Mapping[str, Any], told: Entry) -> Webhook:
         """Sets fields of it by name. NotFound."""
 
-    async def drop(self, identifier: str) -> None:
+    async def drop(self, identifier: str, told: Entry) -> None:
         """With all that is on its way to it. NotFound."""
 
     # deliveries, for people
@@ -80,10 +82,13 @@ class Notices(Protocol):
     async def delivery(self, webhook: str, identifier: str) -> Delivery:
         """NotFound."""
 
-    async def enqueue(self, webhook: str, notice: Notice, now: datetime) -> Delivery:
+    async def undelivered(self) -> Mapping[Undelivered, int]:
+        """How many there are to all webhooks together: those on their way, and dead letters that are kept."""
+
+    async def enqueue(self, webhook: str, notice: Notice, now: datetime, told: Entry) -> Delivery:
         """For one webhook, whatever it has subscribed to, enabled or not. NotFound."""
 
-    async def again(self, webhook: str, identifier: str, now: datetime) -> Delivery:
+    async def again(self, webhook: str, identifier: str, now: datetime, told: Entry) -> Delivery:
         """A delivery that has not arrived is due now, with all its tries. NotFound; one that has arrived stays so."""
 
     # the deliverer

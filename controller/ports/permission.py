@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from controller.ports.audit import Entry, Told
+
 
 class Widens(Exception):
     """It is the last binding that narrows this user, who would see everything without it."""
@@ -28,13 +30,14 @@ class Binding:
 
 
 class Bindings(Protocol):
-    """Every method is one transaction, and may raise StoreError. They go with the account whose they are."""
+    """Every method is one transaction, the audit row ``told`` with it, and may raise StoreError. They go with the account
+    whose they are."""
 
     async def bindings(self) -> Sequence[Binding]:
         """All of them, by user, then by age."""
 
-    async def bind(self, binding: Binding) -> None:
+    async def bind(self, binding: Binding, told: Entry) -> None:
         """NotFound when there is no such user, TooMany."""
 
-    async def unbind(self, binding_id: str, *, widen: bool = False) -> Binding:
+    async def unbind(self, binding_id: str, told: Told[Binding], *, widen: bool = False) -> Binding:
         """The binding that was. NotFound; Widens, unless that is wanted."""

@@ -8,8 +8,8 @@ import gc
 import json
 import random
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import anyio
@@ -23,16 +23,16 @@ from controller.ports.clock import Clock
 from controller.ports.host import Watch
 from controller.ports.sources import Source
 from controller.ports.store import Claim, Event, Lease, Store, StoreError
-from controller.shell.hints import Places
+from controller.shell.hints import EVERYTHING, Places
+from controller.shell.imports import Imports
 from controller.shell.reconcile import Reconciler, Report
-from controller.shell.sources import Intake
+from controller.shell.sources import Intake, no_collection
 from controller.shell.tally import Tally
 from controller.shell.tell import events
 
 log = structlog.get_logger()
 
 _LEASE_SECONDS = 30.0
-_POLL_SECONDS = 0.25
 _LOGIN_SECONDS = 1.0
 _LOGIN_SHARE = 20  # with thousands of targets one round takes a while: at most a twentieth of a core is spent on it
 _BATCH = 500
@@ -44,7 +44,8 @@ _UNTOLD = 1000
 class Daemon:
     """Everything that runs for one boot server until it is told to stop.
 
-    ``alive`` is called by the loop that does the work, each time round; ``ready`` once, after the first sweep.
+    ``alive`` is called by the loop that does the work, each time round; ``ready`` once, after the first sweep. Who
+    marked a key without waking us is noticed within ``poll_seconds``.
     """
 
     reconciler: Reconciler
@@ -54,6 +55,7 @@ class Daemon:
     sweep_seconds: float
     ready: Callable[[], None]
     alive: Callable[[], None]
+    poll_seconds: float = 0.25
     _wake: anyio.Event = field(default_factory=anyio.Event)
     _hinted: set[str] = field(default_factory=set)
     _intakes: list[Intake] = field(default_factory=list)
@@ -76,6 +78,8 @@ class Daemon:
         await self.store.reopen()
         self._intakes = [Intake(source, self.store, self.clock, self.wake) for source in self.sources]
         async with anyio.create_task_group() as tasks:
+            imports = Imports(self.reconciler.host.pool, tasks, self._news_of)
+            self.reconciler.host = replace(self.reconciler.host, imports=imports)
             tasks.start_soon(self._renew)
             for intake in self._intakes:
                 tasks.start_soon(self._follow, intake)
@@ -83,6 +87,10 @@ class Daemon:
 
     def wake(self) -> None:
         self._wake.set()
+
+    def _news_of(self, key: str) -> None:
+        self._hinted.add(key)
+        self.wake()
 
     async def _work(self, tasks: TaskGroup) -> None:
         self._next_sweep = self.clock.monotonic()
@@ -102,7 +110,8 @@ class Daemon:
         if self.clock.monotonic() >= self._next_sweep:
             first = self.reconciler.view.last is None
             began = self.clock.now()
-            await self._pass(None, await self.store.claim(began, _BATCH))
+            with no_collection() if first else nullcontext():
+                await self._pass(None, await self.store.claim(began, _BATCH))
             self._swept = self.clock.now()
             self._tally.looked(began, self.reconciler.view.last)
             self._next_sweep = self.clock.monotonic() + self.sweep_seconds * random.uniform(0.9, 1.1)  # noqa: S311
@@ -113,14 +122,19 @@ class Daemon:
                 self.ready()
                 tasks.start_soon(self.watch.run, self._touched)
                 tasks.start_soon(self._logins)
+                if self.reconciler.host.chap is not None:
+                    tasks.start_soon(self.reconciler.host.chap.run, lambda: self._news_of(EVERYTHING))
             return
-        claims = await self._due()
+        due = await self.store.next_due()
+        now = self.clock.now()
+        claims = await self.store.claim(now, _BATCH) if due is not None and due <= now else ()
         if claims or self._hinted:
             keys = frozenset(self._hinted) | {claim.key for claim in claims}
             self._hinted.clear()
             await self._pass(keys, claims)
         else:
-            await self._wait(min(_POLL_SECONDS, max(0.0, self._next_sweep - self.clock.monotonic())))
+            later = [] if due is None else [(due - now).total_seconds()]
+            await self._wait(max(0.0, min(self.poll_seconds, self._next_sweep - self.clock.monotonic(), *later)))
 
     async def _wait(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
@@ -146,10 +160,6 @@ class Daemon:
         await self.store.tell(self._untold)
         log.warning("store is back", untold=len(self._untold))
         self._lost, self._untold, self._next_sweep = False, [], self.clock.monotonic()
-
-    async def _due(self) -> Sequence[Claim]:
-        due = await self.store.next_due()
-        return await self.store.claim(self.clock.now(), _BATCH) if due is not None and due <= self.clock.now() else ()
 
     async def _pass(self, keys: frozenset[str] | None, claims: Sequence[Claim]) -> None:
         began = self.clock.monotonic()

@@ -26,6 +26,8 @@ log = structlog.get_logger()
 _LEASE_SECONDS = 30.0  # longer than a try takes: nothing of a process that lost its lease is still under way
 _ASK_SECONDS = 5.0
 _LINES = 500
+_GATHERED_SECONDS = 0.05  # where many write, they are followed in handfuls
+_DUE_SECONDS = 1.0  # nobody tells when a later try is due
 _ABREAST = 4  # tries of one webhook at a time; of one that fails, one
 _A_MAIL = 200
 _TIDY_SECONDS = 3600.0
@@ -44,9 +46,14 @@ class Deliverer:
     parse: Callable[[str], Matches]
     site: str = ""
     poll: float = 0.5
+    _heard: anyio.Event = field(default_factory=anyio.Event)
     _lease: Lease | None = None
     _busy: set[str] = field(default_factory=set)
     _news: anyio.Event = field(default_factory=anyio.Event)
+
+    def wake(self) -> None:
+        """Something was committed."""
+        self._heard.set()
 
     async def run(self) -> None:
         """Until cancelled. A store that fails is asked again; another process that leads is waited for."""
@@ -95,8 +102,11 @@ class Deliverer:
 
     async def _follow(self) -> None:
         while True:
+            self._heard = anyio.Event()
             if not await self.follow():
-                await self.clock.sleep(self.poll)
+                with anyio.move_on_after(self.poll):
+                    await self._heard.wait()
+                    await self.clock.sleep(_GATHERED_SECONDS)
 
     async def follow(self) -> bool:
         """Takes in what is new; whether there was something."""
@@ -138,7 +148,7 @@ class Deliverer:
                     continue
                 self._busy.add(identifier)
                 tasks.start_soon(self._lane, identifier)
-            with anyio.move_on_after(self.poll):
+            with anyio.move_on_after(min(self.poll, _DUE_SECONDS)):
                 await self._news.wait()
 
     async def _lane(self, identifier: str) -> None:

@@ -10,24 +10,32 @@ import anyio
 
 from controller.core.steps import (
     Action,
+    ActivateOverlay,
     Blocked,
+    CommitOverlay,
     CreateOverlay,
     DeleteBootFile,
     DeleteOverlay,
+    DeleteVersion,
+    DiscardSource,
     Done,
     Failed,
     ImportImage,
     LoadDhcp,
+    NoteUse,
     Outcome,
     Plan,
     PublishTarget,
     Refused,
+    ReleaseVersion,
     Step,
+    Underway,
     WithdrawTarget,
     WriteBootFile,
 )
 from controller.core.wire import words
-from controller.ports.host import EffectFailed, EffectRefused
+from controller.ports.host import EffectFailed, EffectRefused, EffectUnderway
+from controller.shell.imports import imported
 from controller.shell.observe import Host
 
 # The kernel's target answers no faster to more than sixteen at once (measured); files and copies share the bound.
@@ -83,17 +91,31 @@ async def _outcome(step: Step, before: list[Result | None], host: Host, permit: 
         return Refused(error.reason, str(error))
     except EffectFailed as error:
         return Failed(error.reason, str(error))
+    except EffectUnderway as error:
+        return Underway(str(error), error.phase)
 
 
 async def act(action: Action, host: Host) -> str:
     """Does it; what is worth telling."""
     match action:
         case ImportImage():
-            return await host.pool.import_image(action)
+            return await (host.imports.make(action) if host.imports else imported(host.pool, action))
+        case CommitOverlay():
+            return await (host.imports.make(action) if host.imports else host.pool.commit_overlay(action))
+        case DeleteVersion():
+            return f"{await host.pool.delete_version(action)} bytes freed"
+        case NoteUse():
+            await host.pool.note_use(action)
+        case ReleaseVersion():
+            await host.pool.release_version(action)
         case CreateOverlay():
             return await host.pool.create_overlay(action)
+        case ActivateOverlay():
+            await host.pool.activate_overlay(action)
         case DeleteOverlay():
             await host.pool.delete_overlay(action)
+        case DiscardSource():
+            await host.pool.discard_source(action)
         case PublishTarget():
             await host.lio.publish(action)
         case WithdrawTarget():

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from controller.core.desired import Client
 from controller.core.names import Site, parse_backstore
-from controller.core.world import Client
 
 EVERYTHING = "Server/this"
 
@@ -18,6 +18,7 @@ class Places:
     tftp: PurePath
     dhcp: PurePath
     include: str
+    secrets: PurePath | None = None
 
     def keys(self, paths: Iterable[str], site: Site, clients: Iterable[Client]) -> frozenset[str]:
         """``Machine/x`` where the path names one; otherwise everything is to be looked at."""
@@ -30,7 +31,8 @@ class Places:
         if path.is_relative_to(self.tftp):
             machine = by_mac.get(path.name.removesuffix(".ipxe"))
             return f"Machine/{machine}" if machine else EVERYTHING
-        return EVERYTHING if path.name == self.include else None
+        secret = self.secrets is not None and path.is_relative_to(self.secrets)
+        return EVERYTHING if secret or path.name == self.include else None
 
     def _target(self, parts: tuple[str, ...], site: Site) -> str | None:
         match parts:

@@ -6,15 +6,20 @@ lost, repeated or wrong hint ends where it would have ended anyway. A pass over 
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from controller.core.commits import verdict
+from controller.core.desired import Desired
 from controller.core.names import OverlayName, Site, parse_script, script
+from controller.core.observed import Observed
 from controller.core.plan import plan, same
 from controller.core.snapshot import dumps
 from controller.core.status import forgettable, statuses
 from controller.core.steps import (
+    ActivateOverlay,
     CreateOverlay,
+    DeleteVersion,
     Done,
     Effect,
     ImportImage,
@@ -22,21 +27,23 @@ from controller.core.steps import (
     Outcome,
     Plan,
     PublishTarget,
+    Underway,
     WriteBootFile,
 )
-from controller.core.world import Desired, Observed
 from controller.ports.clock import Clock
-from controller.ports.store import Conflict, Fenced, Lease, StatusWrite, Store
+from controller.ports.store import Conflict, Event, Fenced, Lease, NotFound, StatusWrite, Store
 from controller.shell.execute import Result, execute, worst
 from controller.shell.hints import EVERYTHING
 from controller.shell.index import Index
 from controller.shell.observe import Host, View
-from controller.shell.tell import DRIFT, events
+from controller.shell.tell import DRIFT, events, pool_events
+from manifests.commits import COMMIT
+from manifests.image import Image
 from manifests.kinds import Object
 from manifests.meta import Status
 from manifests.session import Session
 
-_KEPT = (CreateOverlay, PublishTarget, WriteBootFile, LoadDhcp)
+_KEPT = (CreateOverlay, ActivateOverlay, PublishTarget, WriteBootFile, LoadDhcp)
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -78,7 +85,7 @@ class Reconciler:
         """A pass over these keys; None, or the first one: a sweep over everything."""
         if keys is None or self.view.last is None:
             return await self._sweep()
-        touched = await self.index.refresh(self.store, keys, self.clock.now())
+        touched = await self._refresh(keys)
         machines = touched | self.index.machines(keys)
         if EVERYTHING in keys or (not machines and any(key.startswith("Network/") for key in keys)):
             return await self._sweep()
@@ -101,12 +108,18 @@ class Reconciler:
         """The store answers again: what was read of it half may be wrong, what was claimed is due again. Fenced."""
         self.lease = await self.store.renew(self.lease, self.clock.now(), seconds)
         await self.store.reopen()
-        self.index.versions.clear()
+        self.index.doubt()
         self._idle = None
+
+    async def _refresh(self, keys: frozenset[str] | None) -> frozenset[str]:
+        touched = await self.index.refresh(self.store, keys, self.clock.now())
+        if self.host.chap is not None:
+            self.host.chap.admit(self.index.guarded)
+        return touched
 
     async def _sweep(self) -> Report:
         known = self.view.last
-        touched = await self.index.refresh(self.store, None, self.clock.now())
+        touched = await self._refresh(None)
         observed = await self.view.sweep(self.host, self.index.desired(None))
         # A plan is a function of the wishes and of what is seen: where it was empty for the very same, it is empty.
         if self._idle is not None and self._idle[0] == self.index.turns and same(self._idle[1], observed):
@@ -121,6 +134,12 @@ class Reconciler:
 
     async def _pass(self, keys: frozenset[str] | None, machines: frozenset[str], observed: Observed) -> Report:
         decided = self.decide(self.index.desired(None if keys is None else machines), observed, self.site)
+        if any(isinstance(step.action, DeleteVersion) for step in decided.due) and not await self.index.current(self.store):
+            # To look at a host takes its time, and what goes does not come back: the next sweep decides anew.
+            decided = replace(decided, steps=tuple(s for s in decided.steps if not isinstance(s.action, DeleteVersion)))
+        if self.host.imports is not None:
+            commits = [one for client in self.index.clients.values() for one in client.commits]
+            self.host.imports.keep(self.index.images, commits)
         results = await execute(decided, self.host, self._permit)
         machines |= {
             owner.removeprefix("Machine/") for step in decided.steps for owner in step.owners if owner.startswith("Machine/")
@@ -134,7 +153,7 @@ class Reconciler:
             observed = await self._glance(machines) if results else observed
             left = self.decide(self.index.desired(machines), observed, self.site)
         settled = await self._tell(keys or frozenset(), machines, observed, left, results)
-        troubled = {key: outcome for key, outcome in worst(results).items() if not isinstance(outcome, Done)}
+        troubled = {key: outcome for key, outcome in worst(results).items() if not isinstance(outcome, Done | Underway)}
         return Report(results, troubled, settled, machines, again=_imported(results))
 
     async def _tell_shared(self, observed: Observed, left: Plan, results: tuple[Result, ...]) -> None:
@@ -152,10 +171,11 @@ class Reconciler:
         writes = [StatusWrite(key, objects[key].metadata.uid or "", status.wire()) for key, status in fresh.items()]
         whole = self.view.whole(observed)
         seen = {key: text or None for key, text in dumps(whole, machines, self._told).items()}
-        told = events(results, objects, fresh, now)
+        told = [*events(results, objects, fresh, now), *pool_events(self._told, whole, now)]
         await self.store.report(self.lease, statuses=writes, observations=seen, events=told)
         self.index.forget(fresh)
-        self._told = whole
+        self.index.read, self._told = {}, whole
+        await self._settle(objects.values(), whole)
         gone = await self._finalise(objects.values(), left, observed)
         await self._expire(objects.values(), found)
         waiting = {owner for step in left.steps for owner in step.owners}
@@ -163,13 +183,15 @@ class Reconciler:
         return {key: one.metadata.resource_version or 0 for key, one in objects.items() if key not in waiting - gone}
 
     async def _subjects(self, keys: frozenset[str], machines: Collection[str]) -> dict[str, Object]:
-        """What is to be told of. What has changed since the wishes were read is dirty again, and the next pass's."""
-        wanted = (
-            {f"Machine/{name}" for name in machines} | {key for name in machines for key in self.index.sessions(name)} | keys
-        )
-        wanted |= self.index.shared
-        found = await self.store.fetch(wanted) if wanted else {}
-        return {key: one for key, one in found.items() if self.index.digested(one)}
+        """What is to be told of, as its wishes were read. What has changed since is dirty again, and the next pass's.
+
+        What others write too is read anew: what all share, and what asks for a commit, which may be another by now.
+        """
+        wanted = self.index.parts(machines) | keys | self.index.shared
+        read, shared = self.index.read, self.index.shared
+        known = {key: read[key] for key in wanted & read.keys() - shared if COMMIT not in read[key].metadata.annotations}
+        found = await self.store.fetch(wanted - known.keys()) if wanted - known.keys() else {}
+        return dict(sorted((known | {key: one for key, one in found.items() if self.index.digested(one)}).items()))
 
     async def _finalise(self, objects: Collection[Object], left: Plan, observed: Observed) -> frozenset[str]:
         """Removes the rows of deleted objects of which nothing is left outside."""
@@ -179,12 +201,25 @@ class Reconciler:
                 machine = str(one.spec.machine if isinstance(one, Session) else one.name)
                 with suppress(Conflict):  # wanted again since it was read, and dirty with that
                     await self.store.remove(
-                        one.key, one.metadata.uid or "", now, orphan=machine if one.metadata.orphan else None
+                        one.key,
+                        one.metadata.uid or "",
+                        now,
+                        orphan=machine if one.metadata.orphan and not isinstance(one, Image) else None,
                     )
                     gone.add(one.key)
         if gone:
             await self.index.refresh(self.store, gone, now)
         return frozenset(gone)
+
+    async def _settle(self, objects: Collection[Object], observed: Observed) -> None:
+        """Commits that are done, or never will be, are asked for no more: told first, for nobody would know of them then."""
+        for one in objects:
+            found = verdict(one, observed) if isinstance(one, Session) else None
+            if found is not None:
+                now = self.clock.now()
+                await self.store.tell([Event(one.key, *found, now, now)])
+                with suppress(NotFound):
+                    await self.store.annotate(one.key, {COMMIT: None})
 
     async def _expire(self, objects: Collection[Object], found: Mapping[str, Status]) -> None:
         """A session with a time to live is looked at again when that is over."""
@@ -207,7 +242,7 @@ class Reconciler:
             return frozenset()
         if (known.complete, known.dhcp.problem) != (fresh.complete, fresh.dhcp.problem):
             return frozenset(self.index.clients)
-        moved = self._sighted(_differing(known.unreadable, fresh.unreadable))
+        moved = self._sighted(_differing(known.unreadable, fresh.unreadable)) | self._retold(known, fresh)
         moved |= {parts[0] for iqn in _differing(known.targets, fresh.targets) if (parts := self.site.parse_target(iqn))}
         moved |= {
             name.machine
@@ -218,6 +253,13 @@ class Reconciler:
             if parse_script(path) is not None:
                 moved |= {state.machine for look in (known, fresh) if (state := look.boot.get(path)) and state.machine}
         return frozenset(moved)
+
+    def _retold(self, known: Observed, fresh: Observed) -> set[str]:
+        """Machines whose secret is another now, or cannot be asked for, or can again."""
+        if known.closed != fresh.closed:
+            return set(self.index.guarded)
+        secrets = _differing(known.credentials, fresh.credentials)
+        return {name for name, client in self.index.guarded.items() if client.credential in secrets}
 
     def _sighted(self, keys: Collection[str]) -> set[str]:
         """Machines of which something could not be read before and can now, or the other way round."""

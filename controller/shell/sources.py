@@ -61,7 +61,7 @@ class Intake:
             return
         began = self.clock.now()
         stored, _ = await self.store.list()
-        with _no_collection():
+        with no_collection():
             verdict = judge(snapshot.files, self.manager, stored, approved=approved)
         if verdict.verdict == "accepted" and not await self._put(snapshot.sha, verdict.objects, overridden):
             return
@@ -128,7 +128,7 @@ class Intake:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """A set read whole makes hundreds of thousands of objects that all stay: to look for garbage among them again and
     again would take as long as a third of the reading."""
     enabled = gc.isenabled()

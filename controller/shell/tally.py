@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from controller.core.observed import Domain, Observed
 from controller.core.steps import LoadDhcp, Refused
-from controller.core.world import Domain, Observed
 from controller.shell.reconcile import Report
 from controller.shell.tell import DRIFT
 

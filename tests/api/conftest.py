@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.served import SITE, Served, environment, serving
+from tests.api import served
+from tests.api.served import SITE, Served, serving
 from tests.api.warm import Warm
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[Warm]:
-    with Warm(environment()) as running:
-        yield running
+def warm() -> Warm:
+    return served.warm()
 
 
 @pytest.fixture

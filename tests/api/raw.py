@@ -1,23 +1,25 @@
 """HTTP as bytes on a socket: what no client library would send."""
 
 import json
+import select
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True)
 class Heard:
-    """One answer, read to its end; ``seconds`` until then."""
+    """One answer, read to its end; ``seconds`` until then, and how many parts were ``sent`` before it came."""
 
     status: int
     headers: dict[str, str]
     body: bytes
     seconds: float
+    sent: int = 0
 
     def problem(self) -> dict[str, Any]:
         assert self.headers["content-type"] == "application/problem+json", self
@@ -36,13 +38,21 @@ def said(url: str, request: bytes, *more: bytes, pause: float = 0) -> Heard:
     """The answer to these bytes, sent one part after the other."""
     began = time.monotonic()
     with connected(url) as sock:
-        for number, part in enumerate((request, *more)):
-            time.sleep(pause if number else 0)
+        sent = 0
+        for part in (request, *more):
+            if sent and pause and answered(sock, pause):
+                break  # who sends in drops listens meanwhile
             try:
                 sock.sendall(part)
             except (BrokenPipeError, ConnectionResetError):
                 break  # it was answered and closed already
-        return heard(sock, began)
+            sent += 1
+        return replace(heard(sock, began), sent=sent)
+
+
+def answered(sock: socket.socket, seconds: float) -> bool:
+    """Whether there is something to be heard within that time."""
+    return bool(select.select([sock], [], [], seconds)[0])
 
 
 def heard(sock: socket.socket, began: float) -> Heard:

@@ -105,10 +105,10 @@ def machine(writer: int, number: int, turn: int) -> dict[str, object]:
     return {"apiVersion": "ggnet/v1", "kind": "Machine", "metadata": metadata, "spec": {"macs": [mac]}}
 
 
-async def write(ours: Replicas, writer: int, acknowledged: dict[int, float]) -> None:
+async def write(ours: Replicas, writer: int, changes: int, acknowledged: dict[int, float]) -> None:
     """So many changes, some at a time; when the last of each lot was acknowledged is noted."""
     async with ours.client(writer) as http:
-        for turn in range(CHANGES // WRITERS // BATCH):
+        for turn in range(changes // WRITERS // BATCH):
             documents = [machine(writer, number, turn) for number in range(BATCH)]
             began = time.monotonic()
             answer = await http.post("/api/v1/apply", json=documents)
@@ -119,16 +119,16 @@ async def write(ours: Replicas, writer: int, acknowledged: dict[int, float]) -> 
             await asyncio.sleep(max(0.0, began + _PACE - time.monotonic()))
 
 
-async def everybody(ours: Replicas) -> tuple[list[Watcher], dict[int, float]]:
+async def everybody(ours: Replicas, changes: int = CHANGES) -> tuple[list[Watcher], dict[int, float]]:
     """The watchers, and when which resourceVersion was acknowledged: the last of each lot."""
     acknowledged: dict[int, float] = {}
     watchers = [Watcher(ours.urls[at % 2], ours.token, 0) for at in range(WATCHERS)]
     async with asyncio.TaskGroup() as tasks:
         for one in watchers:
-            tasks.create_task(one.watch(CHANGES))
+            tasks.create_task(one.watch(changes))
         await asyncio.sleep(0.5)
         for writer in range(WRITERS):
-            tasks.create_task(write(ours, writer, acknowledged))
+            tasks.create_task(write(ours, writer, changes, acknowledged))
     return watchers, acknowledged
 
 

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,20 @@ from api.loop import LOOP
 from api.roles import SCOPES, Role, Scope, capped
 from api.serve import bind, serve
 from api.token import ensure
-from controller import bootstrap
 from controller.adapters import migrate
 from controller.adapters.clock import SystemClock
 from controller.adapters.hints import LocalHints
 from controller.adapters.store import SqlStore
+from controller.bootstrap import doors
 from controller.core.names import controller_lease
 from controller.ports.permission import Binding
 from controller.ports.rates import Rates
 from controller.ports.store import Event, Lease, Revision, StatusWrite
 from controller.settings import Settings
+from manifests.commits import COMMIT
 from manifests.load import load
 from tests.api.warm import Warm
+from tests.contracts.stores import TOLD
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,7 +95,7 @@ class Served:
     def signed(self, **headers: str) -> httpx.Client:
         both = {"Authorization": f"Bearer {self.token}", **headers}
         # To read the trusted certificates takes longer than most requests, and none is asked for.
-        return httpx.Client(base_url=self.url, headers=both, timeout=20, trust_env=False, verify=False)
+        return httpx.Client(base_url=self.url, headers=both, timeout=60, trust_env=False, verify=False)
 
     def acting(self, name: str, role: Role, *scopes: str) -> httpx.Client:
         """Signed in as somebody of this role, where that is believed; with ``scopes`` by an API key of theirs."""
@@ -170,12 +173,22 @@ class Served:
         events = [Event(key, "Normal", "Drifted", f"{key} was put right", now, now) for key in keys]
         self._on_store(lambda store: store.tell(events))
 
+    def finish(self, key: str, reason: str, message: str) -> None:
+        """The controller says how a commit ended, which is asked for no more."""
+
+        async def act(store: SqlStore) -> None:
+            now = self.now()
+            await store.tell([Event(key, "Normal", reason, message, now, now)])
+            await store.annotate(key, {COMMIT: None})
+
+        self._on_store(act)
+
     def bound_elsewhere(self, binding: Binding) -> None:
         """Another process on the same database binds somebody."""
 
         async def bind() -> None:
             store = await SqlStore.open(self.settings.database)
-            await store.bind(binding)
+            await store.bind(binding, TOLD)
             await store.close()
 
         anyio.run(bind)
@@ -216,17 +229,25 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
+@cache
+def warm() -> Warm:
+    """The one of this process."""
+    made = Warm(environment())
+    atexit.register(made.close)
+    return made
+
+
 def ggnet(*words: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*words),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment(**more),
-        cwd="/",
-        check=False,
-    )
+    return warm().run(words, stdin, environment(**more))
+
+
+def asking(name: str, role: Role) -> Callable[[HTTPConnection], Awaitable[Principal]]:
+    """For ``app.state.identify``: everybody is this one."""
+
+    async def identify(request: HTTPConnection) -> Principal:
+        return Principal(name, role, "192.0.2.1", request.scope["request_id"])
+
+    return identify
 
 
 async def _announced(request: HTTPConnection) -> Principal:
@@ -284,8 +305,10 @@ def serving(
                 scopes.append((anyio.lowlevel.current_token(), scope))
                 clock = SystemClock()
                 ours = identity(store, store, clock, settings, rounds)
-                outbox = bootstrap.outbox(settings, store)
-                app = create(Door(store, clock, settings, token, LocalHints(), ours, outbox, counting), bounds or Bounds())
+                outbox = doors.outbox(settings, store)
+                uploads = doors.uploads(settings, store)
+                door = Door(store, clock, settings, token, LocalHints(), ours, outbox, uploads, counting)
+                app = create(door, bounds or Bounds())
                 if announced:
                     app.state.identify = _announced
                 app.state.loop = anyio.lowlevel.current_token()
@@ -300,7 +323,7 @@ def serving(
 
     thread = threading.Thread(target=lambda: anyio.run(run, backend_options=LOOP))
     thread.start()
-    assert started.wait(30)
+    assert started.wait(60)
     try:
         yield Served(f"http://127.0.0.1:{sock.getsockname()[1]}", token, folder, settings, warm, app=apps)
     finally:

@@ -10,8 +10,8 @@ import pytest
 
 from api.metrics import PREFIX
 from api.roles import Role
+from controller.core.observed import Observed
 from controller.core.snapshot import dumps
-from controller.core.world import Observed
 from tests.api.served import IMAGE, NETWORK, Served, machine, serving, session, several
 from tests.api.warm import Warm
 
@@ -272,6 +272,60 @@ def test_a_clash_with_what_is_hidden_does_not_tell_its_name(rooms: Served) -> No
                 assert not re.search(r"pc08|Network/main|10\.77\.0\.0", got.text), got.text
         told = admin.put(f"{PREFIX}/machines/pc09", content=clashes[0])
         assert "pc08" in told.text, "whoever sees it is told"
+
+
+def probes(name: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """All ways to ask for something to stand under this name, in the own room and out of it."""
+    mine, theirs = machine(8).replace("pc08", name), machine(8, room="lab").replace("pc08", name)
+    image, network = IMAGE.replace("win11", name), NETWORK.replace("name: main", f"name: {name}")
+    for text in (mine, theirs):
+        fresh = text.replace("00:08", "00:77").replace("10.77.0.58", "10.77.0.99")
+        for params in ({}, {"dryRun": "true"}, {"force": "true"}):
+            yield "POST", "machines", {"content": fresh, "params": params}
+            yield "PUT", f"machines/{name}", {"content": fresh, "params": params}
+            yield "POST", "apply", {"content": fresh, "params": params}
+        for header in ({"If-None-Match": "*"}, {"If-Match": '"1"'}, {"If-Match": "*"}, {"Idempotency-Key": f"k{name}"}):
+            yield "PUT", f"machines/{name}", {"content": fresh, "headers": header}
+            yield "POST", "machines", {"content": fresh, "headers": header}
+        yield "POST", "plan", {"content": fresh}
+    for kinds, text in (("images", image), ("networks", network)):
+        yield "POST", kinds, {"content": text}
+        yield "PUT", f"{kinds}/{name}", {"content": text}
+    for on in (name, "pc07"):
+        text = session(8, state="stopped").replace("machine: pc08", f"machine: {on}").replace("name: pc08", f"name: {name}")
+        yield "POST", "sessions", {"content": text}
+        yield "PUT", f"sessions/{name}", {"content": text}
+        yield "POST", f"sessions/{name}/start", {"json": {"image": "shared", "machine": on}}
+    for kinds in ("machines", "sessions"):
+        yield "POST", f"{kinds}/{name}/restore", {}
+        yield "PATCH", f"{kinds}/{name}", {"json": {}}
+        yield "DELETE", f"{kinds}/{name}", {}
+
+
+def test_nothing_that_is_refused_tells_whether_a_name_is_taken(rooms: Served) -> None:
+    """pc08 is another room's, with a session; pc66 is nobody's."""
+    rooms.apply(several(session(8, state="stopped"), IMAGE.replace("win11", "pc08"), IMAGE.replace("win11", "shared")))
+
+    def plain(got: httpx.Response) -> tuple[int, str]:
+        told = {name: value for name, value in got.json().items() if name not in ("timestamp", "request_id", "instance")}
+        return got.status_code, json.dumps(told).replace("pc66", "pc08")
+
+    with rooms.acting("eve", VIEWER) as eve:
+        for taken, free in zip(probes("pc08"), probes("pc66"), strict=True):
+            there, absent = (eve.request(one[0], f"{PREFIX}/{one[1]}", **one[2]) for one in (taken, free))
+            assert plain(there) == plain(absent), taken
+            assert there.status_code >= 400, (taken, there.text)
+    with rooms.http as admin:
+        assert admin.get(f"{PREFIX}/machines/pc66").status_code == 404
+
+
+def test_who_sees_one_room_makes_the_session_of_its_machine_and_brings_back_what_they_deleted(rooms: Served) -> None:
+    rooms.apply(machine(10))
+    with rooms.acting("eve", VIEWER) as eve:
+        assert eve.delete(f"{PREFIX}/machines/pc10").status_code == 202
+        rooms.gone("Machine/pc10")
+        assert eve.post(f"{PREFIX}/machines/pc10/restore").status_code == 200
+        refused(eve.post(f"{PREFIX}/machines", content=machine(11)))
 
 
 def test_a_selector_lists_nothing_of_another_room(rooms: Served) -> None:

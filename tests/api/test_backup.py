@@ -13,7 +13,7 @@ import anyio
 import httpx
 import pytest
 
-from tests.api.served import SITE, command, environment, ggnet, machine, session, several
+from tests.api.served import SITE, environment, ggnet, machine, session, several
 from tests.api.test_daemons import free_port, running
 from tests.api.warm import Warm
 from tests.servers import Postgres
@@ -24,7 +24,7 @@ KINDS = ("networks", "images", "machines", "sessions")
 
 def asked(state: Path, port: int) -> httpx.Client:
     headers = {"Authorization": f"Bearer {(state / 'admin.token').read_text().strip()}"}
-    return httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", headers=headers, timeout=20, trust_env=False)
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", headers=headers, timeout=60, trust_env=False)
 
 
 def all_of(http: httpx.Client) -> dict[str, tuple[str, int]]:
@@ -103,15 +103,17 @@ def test_a_restore_is_only_tried_until_it_is_confirmed(state: Path, tmp_path: Pa
     assert (asked.returncode, "--yes" in asked.stderr, fresh.exists()) == (2, True, False)
 
 
-def test_a_backup_goes_through_a_pipe(state: Path, tmp_path: Path) -> None:
-    made = subprocess.run(
-        command("backup", "create", "-"), capture_output=True, env=environment(GGNET_STATE_DIR=str(state)), check=True
-    )
+def test_a_backup_goes_through_a_pipe(state: Path, tmp_path: Path, warm: Warm) -> None:
     fresh = environment(GGNET_STATE_DIR=str(tmp_path / "fresh"))
-    done = subprocess.run(
-        command("backup", "restore", "-", "--yes"), input=made.stdout, capture_output=True, env=fresh, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    read, write = os.pipe()
+    with (
+        warm.start(["backup", "create", "-"], environment(GGNET_STATE_DIR=str(state)), stdout=write) as making,
+        warm.start(["backup", "restore", "-", "--yes"], fresh, stdin=read, stderr=subprocess.PIPE) as restoring,
+    ):
+        os.close(write)
+        os.close(read)
+        assert making.wait(60) == 0
+        assert restoring.wait(60) == 0, restoring.communicate()
 
 
 def test_a_folder_keeps_the_newest(state: Path, tmp_path: Path, run: Run) -> None:
@@ -142,12 +144,10 @@ def test_what_cannot_be_done_is_said_with_what_to_do(state: Path, tmp_path: Path
     assert not (tmp_path / "new").exists()
 
 
-def test_a_terminal_is_not_written_over(state: Path) -> None:
+def test_a_terminal_is_not_written_over(state: Path, warm: Warm) -> None:
     master, slave = pty.openpty()
     surroundings = environment(GGNET_STATE_DIR=str(state))
-    done = subprocess.run(
-        command("backup", "create", "-"), stdout=slave, stderr=subprocess.PIPE, text=True, env=surroundings, check=False
-    )
+    with warm.start(["backup", "create", "-"], surroundings, stdout=slave, stderr=subprocess.PIPE) as done:
+        assert (done.wait(60), "terminal" in done.communicate()[1]) == (2, True)
     os.close(slave)
     os.close(master)
-    assert (done.returncode, "terminal" in done.stderr) == (2, True)

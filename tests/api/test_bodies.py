@@ -11,6 +11,7 @@ from tests.api.raw import Heard, closed, connected, heard, said
 from tests.api.served import SITE, Served, machine, serving
 from tests.api.warm import Warm
 
+_LATE = 15  # seconds: it waits for the default of nobody, and the machine may be busy
 QUICK = Bounds(body=1 << 20, drain=1 << 20, linger=0.5, stall=0.4, upload=1.0, answer=1.0)
 
 
@@ -36,15 +37,14 @@ def refused(answer: Heard, status: int, code: str) -> None:
 def test_a_gigabyte_is_refused_before_a_byte_of_it_was_read(quick: Served) -> None:
     answer = said(quick.url, head(quick, f"Content-Length: {1 << 30}"))
     refused(answer, 413, "too_large")
-    assert "1 MiB" in answer.problem()["detail"]
-    assert answer.seconds < 0.4
+    assert "1 MiB" in answer.problem()["detail"], "not that it was waited for"
 
 
 def test_who_sends_a_gigabyte_all_the_same_hears_why_and_is_cut(quick: Served) -> None:
     parts = [b"#" * (1 << 20)] * 1024
-    began = time.monotonic()
-    refused(said(quick.url, head(quick, f"Content-Length: {1 << 30}"), *parts), 413, "too_large")
-    assert time.monotonic() - began < 5
+    answer = said(quick.url, head(quick, f"Content-Length: {1 << 30}"), *parts)
+    refused(answer, 413, "too_large")
+    assert answer.sent < 64, "parts, and what the kernel holds of them"
 
 
 def test_an_endless_chunked_body_is_cut(quick: Served) -> None:
@@ -61,20 +61,19 @@ def test_a_body_without_the_right_to_send_it_is_not_read(quick: Served) -> None:
 def test_a_body_that_pauses_is_refused_in_time(quick: Served) -> None:
     answer = said(quick.url, head(quick, "Content-Length: 100"), b"kind:")
     refused(answer, 408, "slow_body")
-    assert 0.3 < answer.seconds < 2.5
+    assert 0.3 < answer.seconds < _LATE
 
 
 def test_a_body_in_drops_is_refused_in_time(quick: Served) -> None:
-    began = time.monotonic()
-    drops = [b"#"] * 12
-    refused(said(quick.url, head(quick, "Content-Length: 100"), *drops, pause=0.2), 408, "slow_body")
-    assert time.monotonic() - began < 4
+    answer = said(quick.url, head(quick, "Content-Length: 100"), *[b"#"] * 90, pause=0.1)
+    refused(answer, 408, "slow_body")
+    assert answer.sent < 90, "of the drops"
 
 
 def test_a_body_that_ends_with_the_connection_breaks_nothing(quick: Served) -> None:
     with connected(quick.url) as sock:
         sock.sendall(head(quick, "Content-Length: 100") + b"kind: ")
-    assert httpx.get(f"{quick.url}/healthz", trust_env=False).status_code == 200
+    assert httpx.get(f"{quick.url}/healthz", trust_env=False, timeout=60).status_code == 200
 
 
 def test_a_packed_body_is_refused_by_name(quick: Served) -> None:

@@ -218,7 +218,7 @@ def test_a_terminal_is_asked_without_echo(door: Served) -> None:
         told += until(ours, "Password: ")
         os.write(ours, PASSWORD.encode() + b"\n")
         told += until(ours, "context")
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     os.close(ours)
     assert "as ada (VIEWER)" in told
     assert PASSWORD not in told

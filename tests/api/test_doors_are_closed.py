@@ -15,10 +15,10 @@ from api.app import create
 from api.auth.identity import identity
 from api.deps import OPEN, Door
 from api.token import TokenError, ensure, read
-from controller import bootstrap
 from controller.adapters.clock import SystemClock
 from controller.adapters.hints import LocalHints
 from controller.adapters.store import SqlStore
+from controller.bootstrap import doors
 from controller.settings import Settings
 from tests.api.served import Served
 
@@ -28,8 +28,8 @@ MANUAL = {"/openapi.json", "/docs", "/redoc", "/docs/oauth2-redirect", "/docs/as
 def application(folder: Path) -> FastAPI:
     store = SqlStore(f"sqlite+aiosqlite:///{folder / 'none.db'}")
     clock, settings = SystemClock(), Settings(state_dir=folder)
-    ours, outbox = identity(store, store, clock, settings), bootstrap.outbox(settings, store)
-    return create(Door(store, clock, settings, "x" * 43, LocalHints(), ours, outbox))
+    ours, outbox = identity(store, store, clock, settings), doors.outbox(settings, store)
+    return create(Door(store, clock, settings, "x" * 43, LocalHints(), ours, outbox, doors.uploads(settings, store)))
 
 
 def flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
@@ -53,7 +53,7 @@ def test_every_route_but_health_and_manual_answers_401_without_the_token(door: S
     found = addresses(application(door.folder))
     closed = [(method, path) for method, path in found if path not in OPEN | MANUAL]
     assert len(closed) > 35
-    with httpx.Client(base_url=door.url, trust_env=False) as http:
+    with httpx.Client(base_url=door.url, trust_env=False, timeout=60) as http:
         for method, path in closed:
             answer = http.request(method, re.sub(r"\{.*?\}", "x", path))
             assert answer.status_code == 401, (method, path)
@@ -62,7 +62,7 @@ def test_every_route_but_health_and_manual_answers_401_without_the_token(door: S
 
 
 def test_health_and_manual_are_open(door: Served) -> None:
-    with httpx.Client(base_url=door.url, trust_env=False) as http:
+    with httpx.Client(base_url=door.url, trust_env=False, timeout=60) as http:
         assert http.get("/healthz").json() == {"status": "ok"}
         assert http.get("/readyz").status_code == 503
         for path in MANUAL - {"/docs/assets/{file}"}:
@@ -70,7 +70,7 @@ def test_health_and_manual_are_open(door: Served) -> None:
 
 
 def test_a_wrong_token_is_refused(door: Served) -> None:
-    with httpx.Client(base_url=door.url, trust_env=False) as http:
+    with httpx.Client(base_url=door.url, trust_env=False, timeout=60) as http:
         for sent in ("", "Bearer", "Bearer x", "Basic {}", "Bearer {}x", "{}", "Bearer \xff\xfe"):
             header = sent.format(door.token).encode("latin-1")
             assert http.get("/metrics", headers=[(b"Authorization", header)]).status_code == 401, sent

@@ -20,6 +20,7 @@ WRITES: dict[str, tuple[str, str, dict[str, Any], int]] = {
     "apply": ("POST", "/apply", {"content": machine(9)}, 200),
     "start": ("POST", "/sessions/pc08/start", {"json": {"image": "win11"}}, 200),
     "stop": ("POST", "/sessions/pc07/stop", {}, 200),
+    "start several disks": ("POST", "/sessions/pc08/start", {"json": {"disks": [{"name": "a", "image": "win11"}]}}, 200),
     "bulk start": ("POST", "/bulk/start", {"json": {"labelSelector": "room", "image": "win11"}}, 200),
     "bulk stop": ("POST", "/bulk/stop", {"json": {"machines": ["pc07"]}}, 200),
     "restore": ("POST", "/images/old/restore", {}, 200),

@@ -55,12 +55,17 @@ def test_a_page_of_a_listed_origin_may_read_the_answer_and_others_may_not(door: 
 
 def test_a_browsers_question_is_answered_without_a_token_for_listed_origins_alone(door: Served) -> None:
     asked = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "authorization"}
-    with httpx.Client(base_url=door.url, trust_env=False) as http:
+    with httpx.Client(base_url=door.url, trust_env=False, timeout=60) as http:
         good = http.options("/api/v1/machines/pc07", headers={"Origin": PANEL, **asked})
         assert (good.status_code, good.content) == (204, b"")
         assert "PUT" in good.headers["access-control-allow-methods"]
         assert "Authorization" in good.headers["access-control-allow-headers"]
         assert "If-Match" in good.headers["access-control-allow-headers"]
+        piece = http.options(
+            "/api/v1/uploads/x", headers={"Origin": PANEL, **asked, "Access-Control-Request-Method": "PATCH"}
+        )
+        assert {"Tus-Resumable", "Upload-Offset"} <= set(piece.headers["access-control-allow-headers"].split(", "))
+        assert "Upload-Offset" in piece.headers["access-control-expose-headers"]
         bad = http.options("/api/v1/machines/pc07", headers={"Origin": "https://evil.example", **asked})
         assert bad.status_code == 405
         assert "access-control-allow-methods" not in bad.headers

@@ -5,8 +5,8 @@ import time
 from datetime import datetime, timedelta
 
 from controller.adapters.clock import SystemClock
+from controller.core.observed import Observed
 from controller.core.snapshot import dumps
-from controller.core.world import Observed
 from tests.api.served import SITE, Served, session
 
 

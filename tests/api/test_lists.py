@@ -79,6 +79,8 @@ def test_the_pages_of_a_list_show_one_moment(room: Served, sort: str) -> None:
         {"fieldSelector": "status.phase=Ready,"},
         {"fieldSelector": "__class__.__init__=x"},
         {"fieldSelector": "model_config=x"},
+        {"fieldSelector": ",".join(f"name!=pc{number}" for number in range(21))},
+        {"labelSelector": ",".join(f"!label{number}" for number in range(101))},
         {"sort": "nothing"},
         {"sort": ""},
         {"labelSelector": "room="},

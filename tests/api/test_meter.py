@@ -8,6 +8,7 @@ import httpx
 from controller.adapters.clock import SystemClock
 from controller.adapters.rates import Counted, Memory
 from controller.ports.rates import Granted, Quota
+from tests.api.people import api_key, login, user
 from tests.api.served import SITE, Served, serving
 from tests.api.test_problems import check
 from tests.api.warm import Warm
@@ -19,7 +20,7 @@ def counted() -> Counted:
 
 def ask(door: Served, path: str, count: int, token: str = "", method: str = "GET") -> list[httpx.Response]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with httpx.Client(base_url=door.url, headers=headers, trust_env=False) as http:
+    with httpx.Client(base_url=door.url, headers=headers, trust_env=False, timeout=60) as http:
         return [http.request(method, path) for _ in range(count)]
 
 
@@ -62,11 +63,25 @@ def test_an_identity_has_a_quota_of_its_own(tmp_path: Path, warm: Warm) -> None:
     """The administrator by another spelling of the scheme: an identity like any other."""
     with serving(tmp_path, warm, rates=counted, rate_limit=4, rate_limit_address=3) as door:
         door.apply(SITE)
-        with httpx.Client(base_url=door.url, headers={"Authorization": f"bearer {door.token}"}, trust_env=False) as http:
+        with httpx.Client(
+            base_url=door.url, headers={"Authorization": f"bearer {door.token}"}, trust_env=False, timeout=60
+        ) as http:
             answers = [http.get("/api/v1/machines") for _ in range(6)]
-        assert statuses(answers) == [200] * 5 + [429], "the first one was nobody's yet"
+        assert statuses(answers) == [200] * 4 + [429] * 2
         assert answers[-1].headers["ratelimit-limit"] == "4"
-        assert statuses(ask(door, "/api/v1/machines", 3)) == [401, 401, 429]
+        assert statuses(ask(door, "/api/v1/machines", 4)) == [401] * 3 + [429]
+
+
+def test_a_credential_counts_to_its_identity_from_its_first_request_on(tmp_path: Path, warm: Warm) -> None:
+    with serving(tmp_path, warm, rates=counted, rate_limit=5, rate_limit_address=3) as door:
+        user(door)
+        person = login(door)
+        key = api_key(person, "read")
+        assert [one.status() for one in (person, key) for _ in range(2)] == [200] * 4
+        assert person.status() == 429, "one quota, whatever it comes with"
+        assert statuses(ask(door, "/api/v1/machines", 3)) == [401, 401, 429], "the login was the address's"
+        altered = person.access[:-4] + ("AAAA" if person.access[-4:] != "AAAA" else "BBBB")
+        assert ask(door, "/api/v1/machines", 1, altered)[0].status_code == 429, "and so is what only looks like one"
 
 
 def test_no_limit_is_no_limit(tmp_path: Path, warm: Warm) -> None:
@@ -97,7 +112,7 @@ def test_the_common_count_is_asked_for_one_request_in_a_hundred(tmp_path: Path, 
 
 def test_behind_a_configured_proxy_each_client_is_an_address(tmp_path: Path, warm: Warm) -> None:
     def ask_for(door: Served, client: str, count: int) -> list[int]:
-        with httpx.Client(base_url=door.url, headers={"X-Forwarded-For": client}, trust_env=False) as http:
+        with httpx.Client(base_url=door.url, headers={"X-Forwarded-For": client}, trust_env=False, timeout=60) as http:
             return [http.get("/api/v1/machines").status_code for _ in range(count)]
 
     with serving(tmp_path / "with", warm, rates=counted, rate_limit_address=3, proxies="127.0.0.1") as door:
@@ -105,10 +120,10 @@ def test_behind_a_configured_proxy_each_client_is_an_address(tmp_path: Path, war
         assert ask_for(door, "192.0.2.2", 1) == [401]
         assert ask_for(door, "2001:db8:1:2::1", 3) == [401] * 3
         assert ask_for(door, "2001:db8:1:2::2", 1) == [429], "one customer of IPv6 is one address"
-        assert "strict-transport-security" not in httpx.get(f"{door.url}/healthz", trust_env=False).headers
-        over_tls = httpx.get(f"{door.url}/healthz", headers={"X-Forwarded-Proto": "https"}, trust_env=False)
+        assert "strict-transport-security" not in httpx.get(f"{door.url}/healthz", trust_env=False, timeout=60).headers
+        over_tls = httpx.get(f"{door.url}/healthz", headers={"X-Forwarded-Proto": "https"}, trust_env=False, timeout=60)
         assert over_tls.headers["strict-transport-security"] == "max-age=31536000"
     with serving(tmp_path / "without", warm, rates=counted, rate_limit_address=3) as door:
         assert [ask_for(door, f"192.0.2.{number}", 1)[0] for number in range(4)] == [401, 401, 401, 429]
-        invented = httpx.get(f"{door.url}/healthz", headers={"X-Forwarded-Proto": "https"}, trust_env=False)
+        invented = httpx.get(f"{door.url}/healthz", headers={"X-Forwarded-Proto": "https"}, trust_env=False, timeout=60)
         assert "strict-transport-security" not in invented.headers

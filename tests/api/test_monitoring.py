@@ -2,8 +2,6 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.api.served import ROOT, SITE, Served, command, environment, ggnet, serving, session
+from tests.api.served import ROOT, SITE, Served, environment, ggnet, serving, session
 from tests.api.test_daemons import free_port, running
 from tests.api.warm import Warm
 from tests.monitoring import Samples, samples, unfed
@@ -29,7 +27,7 @@ ALERTS = [(rule["alert"], rule["expr"]) for rule in RULES]
 
 def scrape(url: str, folder: Path) -> str:
     token = (folder / "admin.token").read_text().strip()
-    answer = httpx.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=20)
+    answer = httpx.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=60)
     answer.raise_for_status()
     return answer.text
 
@@ -46,7 +44,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
             applied = ggnet("apply", "-f", "-", "--wait", "--timeout", "30s", stdin=manifests, **here)
             assert applied.returncode == 0, applied.stderr
         token = (folder / "admin.token").read_text().strip()
-        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, trust_env=False) as http:
+        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=60) as http:
             http.get("/api/v1/machines/nobody")
             with http.stream("GET", "/api/v1/watch") as feed:
                 assert next(feed.iter_lines()) == ": watching"
@@ -105,7 +103,7 @@ def test_panels_do_not_lie_on_each_other() -> None:
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
 
 
-def test_a_controller_in_a_process_of_its_own_is_shown_by_any_api(tmp_path: Path) -> None:
+def test_a_controller_in_a_process_of_its_own_is_shown_by_any_api(tmp_path: Path, warm: Warm) -> None:
     port = free_port()
     with running("api", folder=tmp_path, port=port):
         url = f"http://127.0.0.1:{port}"
@@ -113,9 +111,7 @@ def test_a_controller_in_a_process_of_its_own_is_shown_by_any_api(tmp_path: Path
         assert before["ggnet_controller_up"] == [{"server": "default"}]
         assert "ggnet_dirty_keys" not in before
         alone = environment(GGNET_STATE_DIR=str(tmp_path), GGNET_SERVER="boot2")
-        with subprocess.Popen(
-            command("controller", "--simulate"), env=alone, stdout=sys.stderr, stderr=subprocess.DEVNULL
-        ) as controller:
+        with warm.start(["controller", "--simulate"], alone) as controller:
             try:
                 for _ in range(200):
                     after = samples(scrape(url, tmp_path))
@@ -128,7 +124,7 @@ def test_a_controller_in_a_process_of_its_own_is_shown_by_any_api(tmp_path: Path
                 assert 'ggnet_controller_up{server="default"} 0.0' in scrape(url, tmp_path)
             finally:
                 controller.terminate()
-                controller.wait(20)
+                controller.wait(60)
         assert 'ggnet_controller_up{server="boot2"} 0.0' in scrape(url, tmp_path), "its counts stay, and it is gone"
 
 

@@ -29,9 +29,10 @@ from schemathesis.generation import GenerationMode
 
 from api import problems
 from api.loop import LOOP
+from api.uploads import tus
 from controller.adapters.clock import SystemClock
+from controller.core.observed import Observed
 from controller.core.snapshot import dumps
-from controller.core.world import Observed
 from manifests.kinds import KINDS
 from manifests.load import load
 from manifests.references import check
@@ -50,6 +51,12 @@ _CHECKS = (
     schemathesis.checks.negative_data_rejection,
 )
 _ENDLESS = ("/api/v1/watch", "/api/v1/auth/logout")
+
+
+@schemathesis.serializer(tus.MEDIA)
+def piece(context: Any, value: Any) -> bytes:
+    """Of a file, as it is."""
+    return value if isinstance(value, bytes) else str(value).encode()
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +196,9 @@ def test_the_loop_goes_on_while_the_document_is_made(tmp_path: Path) -> None:
 
     async def look() -> None:
         while True:
-            began = time.monotonic()
+            began = time.thread_time()  # what the loop itself does: the machine may be busy
             await anyio.sleep(0.005)
-            lateness.append(time.monotonic() - began - 0.005)
+            lateness.append(time.thread_time() - began)
 
     async def ask() -> list[httpx.Response]:
         app = application(tmp_path)

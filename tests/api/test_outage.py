@@ -91,10 +91,8 @@ async def _story(ours: Replicas, database: Postgres, cache: Redis) -> tuple[Load
     load = Load(ours)
     watchers = [Watcher(ours.urls[at % 2], ours.token, 0) for at in range(4)]
     async with asyncio.TaskGroup() as tasks:
-        for writer in range(_NAMES):
-            tasks.create_task(load.write(writer))
-        for at in range(2):
-            tasks.create_task(load.read(at))
+        asking = [tasks.create_task(load.write(writer)) for writer in range(_NAMES)]
+        asking += [tasks.create_task(load.read(at)) for at in range(2)]
         seeing = [tasks.create_task(one.watch(1 << 62)) for one in watchers]
         await load.until("written")
         await anyio.to_thread.run_sync(cache.stop)
@@ -105,7 +103,7 @@ async def _story(ours: Replicas, database: Postgres, cache: Redis) -> tuple[Load
         await anyio.to_thread.run_sync(database.start)
         await load.goes_on()
         load.over = True
-        await asyncio.sleep(1)
+        await asyncio.wait(asking)
         async with ours.client(0) as http:
             last = (await http.get("/api/v1/machines")).json()["metadata"]["resourceVersion"]
         began = time.monotonic()
@@ -124,7 +122,8 @@ def test_what_was_acknowledged_stands_and_everybody_goes_on(tmp_path: Path, data
     environment = {"GGNET_DATABASE_URL": url, "GGNET_REDIS_URL": cache.url}
     with replicas(tmp_path, 2, **environment) as ours:
         load, watchers, last = anyio.run(_story, ours, database, cache)
-        machines = httpx.get(f"{ours.urls[1]}/api/v1/machines", headers=ours.headers, trust_env=False).json()["items"]
+        listed = httpx.get(f"{ours.urls[1]}/api/v1/machines", headers=ours.headers, trust_env=False, timeout=60)
+        machines = listed.json()["items"]
     stored = {one["metadata"]["name"]: int(one["metadata"]["labels"]["n"]) for one in machines}
     assert stored.keys() == load.acknowledged.keys()
     for name, number in load.acknowledged.items():
@@ -144,7 +143,7 @@ def test_a_controller_goes_on_and_is_ready_again(tmp_path: Path, database: Postg
     with running("up", "--simulate", folder=tmp_path, port=port, GGNET_DATABASE_URL=url) as daemon:
 
         def ready() -> int:
-            return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=20).status_code
+            return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=60).status_code
 
         def becomes(status: int) -> None:
             began = time.monotonic()

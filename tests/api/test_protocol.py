@@ -13,8 +13,8 @@ from tests.api.warm import Warm
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Iterator[Served]:
-    """The head of a request has half a second."""
-    patience, Protocol.head_seconds = Protocol.head_seconds, 0.5
+    """The head of a request has a second."""
+    patience, Protocol.head_seconds = Protocol.head_seconds, 1.0
     try:
         with serving(tmp_path_factory.mktemp("protocol"), warm) as served:
             yield served
@@ -60,16 +60,14 @@ def test_an_address_with_bad_percent_encoding_is_nowhere(door: Served) -> None:
 
 
 def test_a_head_in_drops_is_refused_in_time(door: Served) -> None:
-    answer = said(door.url, b"GET /healthz HTTP/1.1\r\n", *[b"X: y\r\n"] * 6, pause=0.2)
+    answer = said(door.url, b"GET /healthz HTTP/1.1\r\n", *[b"X: y\r\n"] * 90, pause=0.1)
     refused(answer, 408, "slow_head")
-    assert answer.seconds < 3
+    assert answer.sent < 90, "of the drops"
 
 
 def test_who_says_nothing_is_not_kept(door: Served) -> None:
-    began = time.monotonic()
     with connected(door.url) as sock:
-        assert closed(sock)
-    assert time.monotonic() - began < 3
+        assert closed(sock), "before this side gives up"
 
 
 def test_a_head_without_end_is_refused(door: Served) -> None:
@@ -85,13 +83,13 @@ def test_who_asks_slowly_but_whole_is_answered(door: Served) -> None:
             time.sleep(0.2)
             sock.sendall(b"Host: x\r\n\r\n")
             assert heard(sock, time.monotonic()).status == 200
-            time.sleep(0.6)  # longer than a head may take: a connection between two requests is not one that is slow
+            time.sleep(1.2)  # longer than a head may take: a connection between two requests is not one that is slow
 
 
 def test_a_long_answer_outlives_the_time_of_a_head(door: Served) -> None:
     with door.http as http, http.stream("GET", "/api/v1/watch") as feed:
         lines = feed.iter_lines()
         assert next(lines) == ": watching"
-        time.sleep(0.8)
+        time.sleep(1.2)
         door.apply(NETWORK)
         assert next(line for line in lines if line.startswith("event: ")) == "event: ADDED"

@@ -19,10 +19,10 @@ from api.deps import Door, Principal
 from api.problems import Forbidden
 from api.roles import Role
 from api.verbs import BINDABLE, Verb
-from controller import bootstrap
 from controller.adapters.clock import SystemClock
 from controller.adapters.hints import LocalHints
 from controller.adapters.store import SqlStore
+from controller.bootstrap import doors
 from controller.ports.accounts import User
 from controller.ports.permission import Binding
 from controller.ports.store import StoreError
@@ -33,7 +33,7 @@ from manifests.load import Invalid
 from manifests.machine import Machine
 from manifests.network import Network
 from manifests.session import Session
-from tests.contracts.stores import API, NOW, machine, session
+from tests.contracts.stores import API, NOW, TOLD, machine, session
 
 ROOM = {"room": "main"}
 VERBS = tuple(sorted(verb.value for verb in BINDABLE))
@@ -46,13 +46,13 @@ def who(name: str = "ada", role: Role = Role.VIEWER) -> Principal:
 async def door(url: str, *bindings: Binding) -> Door:
     store, clock = SqlStore(url), SystemClock()
     for user in {one.user for one in bindings}:
-        await store.add_user(User(user, str(uuid.uuid4()), "VIEWER", "no hash", NOW))
+        await store.add_user(User(user, str(uuid.uuid4()), "VIEWER", "no hash", NOW), TOLD)
     for one in bindings:
-        await store.bind(one)
+        await store.bind(one, TOLD)
     with TemporaryDirectory() as folder:
         here = Settings(state_dir=Path(folder))
-        ours, outbox = identity(store, store, clock, here), bootstrap.outbox(here, store)
-        made = Door(store, clock, here, "x" * 43, LocalHints(), ours, outbox)
+        ours, outbox = identity(store, store, clock, here), doors.outbox(here, store)
+        made = Door(store, clock, here, "x" * 43, LocalHints(), ours, outbox, doors.uploads(here, store))
     await made.bound.fresh()
     await store.close()
     return made

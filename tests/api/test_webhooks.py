@@ -13,16 +13,17 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import update
 
-from api.deps import Principal, Role, principal
+from api.deps import Role
 from controller.adapters import migrate
 from controller.adapters.notices import MOST, SqlNotices
 from controller.adapters.store import SqlStore
 from controller.adapters.tables import deliveries
 from controller.core.notices import PING, Notice
-from tests.api.served import Served, serving
+from tests.api.served import Served, asking, serving
 from tests.api.test_doors_are_closed import addresses, application
 from tests.api.test_problems import check
 from tests.api.warm import Warm
+from tests.contracts.stores import TOLD
 
 HOOKS = "/api/v1/webhooks"
 OURS = "whsec_" + "Q" * 32
@@ -195,10 +196,10 @@ def bury(served: Served, identifier: str) -> None:
 
 def test_there_is_an_end_to_how_many(open_door: Served) -> None:
     async def fill(store: SqlStore) -> None:
-        notices = SqlNotices(store.database)
+        notices = SqlNotices(store.database, store.trail)
         (webhook,) = await notices.webhooks()
         for number in range(1, MOST):
-            await notices.add(replace(webhook, id=str(number)))
+            await notices.add(replace(webhook, id=str(number)), TOLD)
 
     with open_door.http as http:
         create(http, enabled=False)
@@ -212,7 +213,7 @@ def test_there_is_an_end_to_how_many(open_door: Served) -> None:
 def test_every_address_is_for_administrators_alone(tmp_path: Path, role: Role) -> None:
     anyio.run(migrate.upgrade, f"sqlite+aiosqlite:///{tmp_path / 'none.db'}")
     app = application(tmp_path)
-    app.dependency_overrides[principal] = lambda: Principal("eve", role, "192.0.2.1", "r")
+    app.state.identify = asking("eve", role)
     found = [(method, path) for method, path in addresses(app) if path.startswith(HOOKS)]
     assert len(found) == 10
 
@@ -243,12 +244,12 @@ def test_the_document_describes_every_answer_and_has_examples(tmp_path: Path) ->
 
 def test_a_statement_that_fails_shows_no_secret(open_door: Served) -> None:
     async def act(store: SqlStore) -> None:
-        notices = SqlNotices(store.database)
+        notices = SqlNotices(store.database, store.trail)
         (webhook,) = await notices.webhooks()
         with pytest.raises(Exception, match=r"UNIQUE") as caught:
-            await notices.add(webhook)
+            await notices.add(webhook, TOLD)
         assert webhook.secret not in str(caught.value)
-        await notices.enqueue(webhook.id, Notice(PING, "ping/1", {}, {}), webhook.created_at)
+        await notices.enqueue(webhook.id, Notice(PING, "ping/1", {}, {}), webhook.created_at, TOLD)
 
     with open_door.http as http:
         create(http)

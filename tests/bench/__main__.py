@@ -1,12 +1,14 @@
-"""``make bench``: figures that print their floor and their peer; ``--quick`` in less than a minute."""
+"""``make bench``: figures that print their floor and their peer; ``--quick`` leaves out the largest."""
 
 import argparse
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from tests.bench import front
 from tests.bench.changing import change_rows
+from tests.bench.converting import convert_rows
 from tests.bench.daemon import daemon_rows
 from tests.bench.parsing import parse_rows
 from tests.bench.planning import plan_rows
@@ -14,6 +16,7 @@ from tests.bench.rows import Row, save, show
 from tests.bench.serving import dhcp_rows
 from tests.bench.stand import stand
 from tests.bench.sweeping import sweep_rows
+from tests.bench.uploading import upload_rows
 from tests.lab import bench as lab
 from tests.lab.host import obstacles
 
@@ -26,7 +29,7 @@ def main() -> int:
     asked = parser.parse_args()
     rows = []
     sizes = (asked.machines,) if asked.machines else (1_000,) if asked.quick else (1_000, 10_000)
-    for row in _rows(sizes):
+    for row in chain(_rows(sizes), upload_rows(256 if asked.quick else 1024, 3)):
         print(" | ".join(row.cells()[:5]), file=sys.stderr, flush=True)
         rows.append(row)
     show(rows)
@@ -57,6 +60,7 @@ def _rows(sizes: tuple[int, ...]) -> Iterator[Row]:
             yield from daemon_rows(made, 1 if many else 3)
             yield from dhcp_rows(made, 3 if many else 5)
             yield from change_rows(made, 20 if many else 50)
+    yield from convert_rows(5)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from tests.bench.sweeping import picture
 
 _ROOT = Path(__file__).parents[2]
 _RUN = [sys.executable, "-c", "from api.cli.main import main; main()", "controller"]
-_IMPORTS = "import controller.bootstrap, api.cli.main"
+_IMPORTS = "import controller.bootstrap.daemon, api.cli.main"
 _NOTE = (
     "start-up and memory are those of `ggnet controller` on an existing store and tree, LIO from the plain-directory tree;"
     " converged is READY=1, which it tells its notify socket after the first whole sweep; memory is VmRSS at that moment"

@@ -71,13 +71,13 @@ def doors() -> Iterator[Doors]:
         for port, file in zip(ours, stalls, strict=True):
             file.touch()
             own = {**environment, "GGNET_LISTEN": f"127.0.0.1:{port}"}
-            stack.enter_context(_running([sys.executable, "-m", "tests.bench.watched", str(file)], own, port, "/healthz"))
-        stack.enter_context(_running([sys.executable, "-m", "tests.bench.bare", str(bare)], environment, bare, "/hello"))
+            stack.enter_context(running([sys.executable, "-m", "tests.bench.watched", str(file)], own, port, "/healthz"))
+        stack.enter_context(running([sys.executable, "-m", "tests.bench.bare", str(bare)], environment, bare, "/hello"))
         yield Doors(ours, bare, _signed_in(ours[0], folder), stalls)
 
 
 @contextmanager
-def _running(command: list[str], environment: dict[str, str], port: int, path: str) -> Iterator[None]:
+def running(command: list[str], environment: dict[str, str], port: int, path: str) -> Iterator[None]:
     """What it says goes to a file nobody reads: a terminal would be what is measured."""
     with (
         tempfile.TemporaryFile() as said,

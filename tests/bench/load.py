@@ -6,7 +6,7 @@ What it costs to ask is the same for every server that is asked, so that figures
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -39,16 +39,16 @@ def request(method: str, path: str, headers: Mapping[str, str] | None = None, bo
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def press(ports: Sequence[int], clients: int, seconds: float, wire: Wire, least: int = 1) -> Pressed:
-    """The clients take turns among the ports; each asks ``least`` times even where that takes longer."""
+def press(ports: Sequence[int], clients: int, seconds: float, wire: Wire) -> Pressed:
+    """The clients take turns among the ports."""
     import uvloop
 
-    return uvloop.run(pressing(ports, clients, seconds, wire, least))
+    return uvloop.run(pressing(ports, clients, seconds, wire))
 
 
-async def pressing(ports: Sequence[int], clients: int, seconds: float, wire: Wire, least: int = 1) -> Pressed:
+async def pressing(ports: Sequence[int], clients: int, seconds: float, wire: Wire) -> Pressed:
     result, loop = Pressed(), asyncio.get_running_loop()
-    made = [_Client(number, wire, result, least) for number in range(clients)]
+    made = [_Client(number, wire, result) for number in range(clients)]
     for one in made:
         await loop.create_connection(partial(_same, one), "127.0.0.1", ports[one.number % len(ports)])
     began = time.perf_counter()
@@ -66,8 +66,8 @@ def _same(client: "_Client") -> "_Client":
 
 
 class _Client(asyncio.Protocol):
-    def __init__(self, number: int, wire: Wire, result: Pressed, least: int) -> None:
-        self.number, self._wire, self._result, self._least = number, wire, result, least
+    def __init__(self, number: int, wire: Wire, result: Pressed) -> None:
+        self.number, self._wire, self._result = number, wire, result
         self.done = asyncio.get_running_loop().create_future()
         self._turn, self._asked, self._until = 0, 0.0, 0.0
         self._got, self._wanted, self._status = b"", 0, 0
@@ -103,7 +103,7 @@ class _Client(asyncio.Protocol):
         self._result.latencies.append(now - self._asked)
         self._result.statuses[self._status] += 1
         self._got, self._wanted = b"", 0
-        if now < self._until or self._turn < self._least:
+        if now < self._until:
             self._ask()
         elif not self.done.done():
             self.done.set_result(None)
@@ -123,8 +123,3 @@ def shared(*wires: bytes) -> Wire:
     """The same requests for everybody, in turns."""
     several = tuple(wires)
     return lambda client, turn: several[(client + turn) % len(several)]
-
-
-def each(values: Iterator[bytes]) -> Wire:
-    """One after the other, whoever asks."""
-    return lambda client, turn: next(values)

@@ -3,13 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from controller.core import names, scripts
-from controller.core.plan import plan
-from controller.core.render import dhcpd, ipxe
-from controller.core.resolve import resolve
-from controller.core.targets import facts
-from controller.core.world import (
+from controller.core.desired import Desired, Target
+from controller.core.observed import (
     BootFileState,
-    Desired,
     DhcpState,
     ImageFile,
     Observed,
@@ -17,9 +13,12 @@ from controller.core.world import (
     PoolState,
     SourceFile,
     Stamp,
-    Target,
     TargetState,
 )
+from controller.core.plan import plan
+from controller.core.render import dhcpd, ipxe
+from controller.core.resolve import resolve
+from controller.core.targets import facts
 from manifests.load import load
 from tests.bench.documents import NOW, SERVER, SITE, SIZE, sessions, stored, text
 from tests.bench.rows import Goal, Row, Turns
@@ -76,7 +75,7 @@ def converged(desired: Desired) -> Observed:
     for client in desired.clients.values():
         assert client.boot is not None
         assert client.portal is not None
-        name = names.OverlayName(client.machine, names.SYSTEM_DISK, client.boot.image, 1, client.boot.uid)
+        name = names.OverlayName(client.machine, names.SYSTEM_DISK, client.boot.drives[0].image, 1, client.boot.uid)
         overlays[str(name)] = OverlayFile(SIZE, "copy")
         target = Target(
             iqn=SITE.target(client.machine),

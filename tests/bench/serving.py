@@ -12,10 +12,10 @@ import anyio
 from controller.adapters import command
 from controller.adapters.clock import SystemClock
 from controller.adapters.store import SqlStore
+from controller.core.desired import DhcpConfig
 from controller.core.render import dhcpd
 from controller.core.resolve import resolve
 from controller.core.steps import LoadDhcp
-from controller.core.world import DhcpConfig
 from manifests.types import Ipv4
 from tests.bench.documents import SITE
 from tests.bench.rows import Goal, Row

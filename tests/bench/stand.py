@@ -28,10 +28,10 @@ from controller.adapters.simulated.configfs import FakeConfigFs
 from controller.adapters.store import SqlStore
 from controller.adapters.tftp import TftpTree
 from controller.core import names, scripts
+from controller.core.desired import Client, Desired, Target
 from controller.core.render import ipxe
 from controller.core.resolve import resolve
 from controller.core.steps import LoadDhcp, PublishTarget
-from controller.core.world import Client, Desired, Target
 from controller.ports.store import Lease
 from controller.shell.observe import Host
 from controller.shell.reconcile import Reconciler
@@ -86,7 +86,7 @@ class Stand:
 
     def target(self, client: Client) -> Target:
         assert client.boot is not None
-        overlay = names.OverlayName(client.machine, names.SYSTEM_DISK, client.boot.image, 1, client.boot.uid)
+        overlay = names.OverlayName(client.machine, names.SYSTEM_DISK, client.boot.drives[0].image, 1, client.boot.uid)
         return Target(
             iqn=SITE.target(client.machine),
             machine=client.machine,
@@ -249,7 +249,7 @@ def _written_for(made: Stand, pattern: Target, value: str) -> Iterable[str]:
         place = Place.of(SITE, target.iqn)
         assert place is not None
         written = value.replace(pattern.path, target.path).replace(pattern.serial, target.serial)
-        yield home.sub(place.hba, written).replace(_PATTERN, client.machine)
+        yield home.sub(place.home.rpartition("/")[0], written).replace(_PATTERN, client.machine)
 
 
 def _tree(made: Stand) -> None:

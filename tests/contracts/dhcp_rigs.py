@@ -188,8 +188,18 @@ class IscRig:
     def address(self, mac: Mac) -> str | None:
         return self.ask(mac)[0]
 
-    def ask(self, mac: Mac, *options: tuple[int, bytes], patience: float = 0.5) -> tuple[str | None, str, int]:
+    def ask(self, mac: Mac, *options: tuple[int, bytes], patience: float = 1.0) -> tuple[str | None, str, int]:
         """The offer to this card: address, boot file, lease time in seconds."""
+        address, boot, told = self._offered(mac, options, patience)
+        return address, boot, int.from_bytes(told.get(51, b""))
+
+    def option(self, mac: Mac, code: int, *options: tuple[int, bytes]) -> bytes | None:
+        """An option of the offer to this card."""
+        return self._offered(mac, options, 0.5)[2].get(code)
+
+    def _offered(
+        self, mac: Mac, options: tuple[tuple[int, bytes], ...], patience: float
+    ) -> tuple[str | None, str, dict[int, bytes]]:
         with self._socket() as raw:
             number = random.getrandbits(32)
             raw.send(_discover(mac, number, options))
@@ -202,7 +212,7 @@ class IscRig:
                     break
                 if offer:
                     return offer
-        return None, "", 0
+        return None, "", {}
 
     def _socket(self) -> socket.socket:
         made: list[socket.socket] = []
@@ -232,7 +242,7 @@ class IscRig:
         subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
 
 
-def wait_until(fact: Callable[[], bool], patience: float = 5.0) -> None:
+def wait_until(fact: Callable[[], bool], patience: float = 30.0) -> None:
     until = time.monotonic() + patience
     while not fact():
         assert time.monotonic() < until, "it did not come to be"
@@ -252,15 +262,14 @@ def _discover(mac: Mac, number: int, options: tuple[tuple[int, bytes], ...]) -> 
     return b"\xff" * 6 + card + b"\x08\x00" + head + udp
 
 
-def _offer(frame: bytes, number: int) -> tuple[str, str, int] | None:
+def _offer(frame: bytes, number: int) -> tuple[str, str, dict[int, bytes]] | None:
     bootp = frame[14 + 20 + 8 :]
     if len(bootp) < 240 or bootp[0] != 2 or struct.unpack("!I", bootp[4:8])[0] != number:
         return None
     boot = bootp[108:236].rstrip(b"\0").decode()
-    at, lease = 240, 0
+    at, told = 240, {}
     while at < len(bootp) and bootp[at] != 255:
         code, length = bootp[at], bootp[at + 1]
-        if code == 51:
-            lease = struct.unpack("!I", bootp[at + 2 : at + 6])[0]
+        told[code] = bootp[at + 2 : at + 2 + length]
         at += 2 + length
-    return socket.inet_ntoa(bootp[16:20]), boot, lease
+    return socket.inet_ntoa(bootp[16:20]), boot, told

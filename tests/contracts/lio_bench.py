@@ -10,9 +10,9 @@ from controller.adapters.configfs import ConfigFs, KernelConfigFs
 from controller.adapters.lio import KernelLio
 from controller.adapters.simulated.configfs import FakeConfigFs
 from controller.core import names
+from controller.core.desired import Target
 from controller.core.names import Site
 from controller.core.steps import PublishTarget, WithdrawTarget
-from controller.core.world import Target
 from manifests.types import Iqn
 from tests.initiator import logged_in
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from controller.adapters.store import SqlStore
+from controller.ports.audit import Actor, Entry
 from controller.ports.store import Event, Revision, Store
 from manifests.machine import Machine
 from manifests.session import Session
@@ -14,6 +15,8 @@ from tests.fakes_store import MemoryStore
 NOW = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)
 GIT = "git:main"
 API = "api:ada"
+TOLD = Entry(NOW, Actor("api:root"), "test")
+"""The audit row of a change that a test makes."""
 
 
 def later(seconds: float) -> datetime:

@@ -9,10 +9,11 @@ import anyio
 import pytest
 
 from controller.adapters.simulated.services import MemoryDhcp
+from controller.core.desired import DhcpConfig, Host, Subnet
 from controller.core.names import dhcp_host
+from controller.core.observed import DhcpState
 from controller.core.render import dhcpd
 from controller.core.steps import LoadDhcp
-from controller.core.world import DhcpConfig, DhcpState, Host, Subnet
 from controller.ports.host import EffectError, EffectFailed, EffectRefused
 from manifests.types import Cidr, Hostname, Ipv4, Mac
 from tests.contracts.dhcp_rigs import IscRig, MemoryRig, Rig

@@ -8,8 +8,9 @@ import anyio
 import pytest
 
 from controller.core import targets
+from controller.core.desired import Target
+from controller.core.observed import Login
 from controller.core.steps import PublishTarget, WithdrawTarget
-from controller.core.world import Login, Target
 from controller.ports.host import EffectFailed, EffectRefused
 from manifests.types import Iqn
 from tests.contracts.lio_bench import CLIENT, DOORS, FOREIGN, PORTAL, SITE, SIZE, Bench, Crash, bench_on, other_path, tree

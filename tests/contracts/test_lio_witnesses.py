@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from controller.core.desired import Target
 from controller.core.steps import PublishTarget
-from controller.core.world import Target
 from tests.contracts.lio_bench import DOORS, PORTAL, SIZE, Bench, bench_on
 
 pytestmark = [

@@ -9,9 +9,9 @@ import anyio
 import pytest
 
 from controller.core.names import BOOT_SCRIPT, Site, script
+from controller.core.observed import BootFileState
 from controller.core.render import ipxe
 from controller.core.steps import DeleteBootFile, WriteBootFile
-from controller.core.world import BootFileState
 from controller.ports.host import EffectFailed, EffectRefused, TftpState
 from tests.contracts.tftp_rigs import PROGRAMS, SITE, MemoryRig, Rig, TreeRig
 

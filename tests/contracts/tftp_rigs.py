@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Protocol
 
@@ -64,12 +65,11 @@ class TreeRig:
     """in.tftpd on an address of the loopback that no other test uses."""
 
     def __init__(self, folder: Path) -> None:
-        self.root, nbps = folder / "tftp", folder / "nbps"
+        self._served = tempfile.TemporaryDirectory(prefix="ggnet-tftp-")  # pytest's own folders are closed to in.tftpd
+        Path(self._served.name).chmod(0o755)
+        self.root, nbps = Path(self._served.name, "tftp"), folder / "nbps"
         self.root.mkdir()
         self.root.chmod(0o755)
-        for parent in self.root.parents:
-            if parent.stat().st_uid == os.getuid() and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o011)
         nbps.mkdir()
         for name, data in PROGRAMS.items():
             (nbps / name).write_bytes(data)
@@ -114,3 +114,4 @@ class TreeRig:
             self.server.communicate()
         if self.root.is_mount():
             subprocess.run(["umount", "-l", str(self.root)], check=True)
+        self._served.cleanup()

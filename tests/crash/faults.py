@@ -9,7 +9,7 @@ from controller.ports.host import EffectFailed
 from controller.ports.store import StoreError
 
 LOOKS = frozenset(
-    {"read", "readlink", "list", "stat", "get", "fetch", "versions", "orphans", "next_due", "events", "revisions"}
+    {"read", "readlink", "list", "stat", "get", "fetch", "versions", "orphans", "next_due", "events", "pulse", "revisions"}
 )
 KERNEL = frozenset({"mkdir", "rmdir", "symlink", "unlink", "write"})
 _ERRORS = (errno.EIO, errno.ENOSPC, errno.EBUSY, errno.ETIMEDOUT)

@@ -20,14 +20,14 @@ class Guard:
     """Looks at the world behind each effect and notes what it should never have seen.
 
     ``excused`` are targets that somebody else has damaged. ``live`` maps the ACL of each PC that is logged in to the
-    disk that it has. It may sleep while a large world is built.
+    disks that it has, by LUN. It may sleep while a large world is built.
     """
 
     world: "World"
     awake: bool = True
     broken: list[str] = field(default_factory=list)
     excused: set[str] = field(default_factory=set)
-    live: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    live: dict[str, dict[int, tuple[str, bool]]] = field(default_factory=dict)
     _foreign: Mapping[str, object] = field(default_factory=dict)
     _told: dict[str, str] = field(default_factory=dict)
 
@@ -61,9 +61,12 @@ class Guard:
     def _cut(self) -> list[str]:
         kernel, found = self.world.kernel, []
         allowed = self.world.disrupted()
-        for acl, (file, writable) in list(self.live.items()):
-            now = kernel.disk(acl)
-            if acl in kernel.live() and now is not None and now[0] == file and now[1] >= writable and self.world.holds(file):
+        for acl, disks in list(self.live.items()):
+            now = kernel.disks(acl)
+            same = all(
+                lun in now and now[lun][0] == file and now[lun][1] >= writable for lun, (file, writable) in disks.items()
+            )
+            if acl in kernel.live() and same and all(self.world.holds(file) for file, _ in disks.values()):
                 continue
             del self.live[acl]
             if acl not in allowed:
@@ -91,9 +94,8 @@ class Guard:
         return {acl.split("/")[1] for acl in self.live}
 
     def login(self, acl: str) -> None:
-        disk = self.world.kernel.disk(acl)
-        assert disk is not None
-        self.live[acl] = disk
+        self.live[acl] = self.world.kernel.disks(acl)
+        assert 0 in self.live[acl]
         machine = acl.split("/")[1].rpartition(":")[2].removesuffix(".os")
         host = f"ggnet-{machine}-0"
         if host in self._hosts():
@@ -103,8 +105,8 @@ class Guard:
         """Somebody else was at it: what is broken now is not our doing."""
         self.excused |= {iqn for _, iqn in self.misled()}
         kernel = self.world.kernel
-        alive = {acl for acl in kernel.live() if (disk := kernel.disk(acl)) and self.world.holds(disk[0])}
-        self.live = {acl: disk for acl, disk in self.live.items() if acl in alive and kernel.disk(acl) == disk}
+        held = {acl for acl in kernel.live() if all(self.world.holds(file) for file, _ in kernel.disks(acl).values())}
+        self.live = {acl: disks for acl, disks in self.live.items() if acl in held and kernel.disks(acl) == disks}
         self._told = {name: text for name, text in self._told.items() if self._hosts().get(name) == text}
 
     def after_pass(self) -> None:

@@ -17,7 +17,8 @@ SOURCE = "git:site"
 class Pc:
     """One machine with its session; ``number`` gives it its name and address, ``card`` another MAC than its own.
 
-    ``machine`` and ``session`` are the annotations of the two, without ``ggnet/``; ``version`` is what must be served.
+    With ``second`` it has another disk, ``games`` of the image ``other``. ``machine`` and ``session`` are the annotations of
+    the two, without ``ggnet/``; ``version`` is what must be served.
     """
 
     number: int
@@ -25,6 +26,7 @@ class Pc:
     version: int = 1
     running: bool = True
     persistence: str = "ephemeral"
+    second: bool = False
     card: int = 0
     ttl: str | None = None
     machine: tuple[tuple[str, str], ...] = ()
@@ -38,6 +40,11 @@ class Pc:
     def mac(self) -> str:
         number = self.card or self.number
         return f"52:54:00:00:{number >> 8:02x}:{number & 255:02x}"
+
+    @property
+    def disks(self) -> tuple[tuple[str, str, int], ...]:
+        """Name, image and version, by LUN."""
+        return ("os", self.image, self.version), *((("games", "other", 1),) if self.second else ())
 
     @property
     def script(self) -> str:
@@ -54,7 +61,11 @@ class Pc:
     @property
     def objects(self) -> tuple[Object, Object]:
         state = "running" if self.running else "stopped"
-        spec = {"machine": self.name, "image": self.image, "state": state, "persistence": self.persistence}
+        spec: dict[str, object] = {"machine": self.name, "state": state, "persistence": self.persistence}
+        if self.second:
+            spec["disks"] = [{"name": "os", "image": self.image}, {"name": "games", "image": "other"}]
+        else:
+            spec["image"] = self.image
         address = f"10.77.{self.number >> 7}.{50 + (self.number & 127)}"
         return (
             thing("Machine", self.name, self.machine, macs=[self.mac], address=address, network="main"),

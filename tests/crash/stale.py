@@ -4,7 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from controller.core.world import DhcpState, Golden
+from controller.core.desired import Golden
+from controller.core.names import OverlayName
+from controller.core.observed import DhcpState
 from controller.ports.host import LioState, PoolView, TftpState
 from controller.shell.observe import Host
 from manifests.types import Iqn
@@ -63,10 +65,14 @@ class _Lio(Passed[StaleWorld]):
 
 
 class _Pool(Passed[StaleWorld]):
-    async def observe(self, images: Collection[Golden]) -> PoolView:
-        now: PoolView = await self.real.observe(images)
+    async def observe(self, images: Collection[Golden], machines: Collection[str] | None = None) -> PoolView:
+        now: PoolView = await self.real.observe(images, machines)
         old = self.world.memory("pool")
-        return now if old is None else replace(now, state=replace(old.pool.state, sources=now.state.sources))
+        if old is None:
+            return now
+        known = {text: name.machine for text in old.pool.state.overlays if (name := OverlayName.parse(text))}
+        theirs = {text: old.pool.state.overlays[text] for text, of in known.items() if machines is None or of in machines}
+        return replace(now, state=replace(old.pool.state, sources=now.state.sources, overlays=theirs))
 
 
 class _Tftp(Passed[StaleWorld]):

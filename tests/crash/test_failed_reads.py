@@ -7,7 +7,7 @@ from typing import Any, Literal
 import anyio
 import pytest
 
-from controller.core.world import Golden
+from controller.core.desired import Golden
 from controller.ports.host import PoolView
 from controller.shell.observe import Host
 from controller.shell.sources import Intake
@@ -38,8 +38,8 @@ class BlindWorld(World):
 
 
 class _BlindPool(Passed[BlindWorld]):
-    async def observe(self, images: Collection[Golden]) -> PoolView:
-        seen: PoolView = await self.real.observe(images)
+    async def observe(self, images: Collection[Golden], machines: Collection[str] | None = None) -> PoolView:
+        seen: PoolView = await self.real.observe(images, machines)
         problem = self.world.pool_problem
         return replace(seen, state=type(seen.state)(), unreadable={"pool": problem}) if problem else seen
 

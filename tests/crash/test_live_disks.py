@@ -5,7 +5,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from tests.crash.explore import PC1, PC10, Dying, writes_at_rest
+from tests.crash.explore import PC1, PC10, TWO, Dying, writes_at_rest
 from tests.crash.faults import Fault, Meter, die, error_at
 from tests.crash.hands import damage
 from tests.crash.oracle import wrong
@@ -21,17 +21,21 @@ ASKED: dict[str, tuple[Pc, ...]] = {
     "each other's card": (replace(PC1, card=10), replace(PC10, card=1)),
     "its card for another machine": (replace(PC10, card=1),),
     "nothing": (PC1, PC10),
+    "a second disk": TWO,
+    "without its second disk": (PC1, PC10),
+    "another image beside its second disk": (replace(TWO[0], image="other"), PC10),
 }
+BEFORE = {"without its second disk": TWO, "another image beside its second disk": TWO}
 # What a hand can do that a running PC does not feel, or that can be mended under it.
 FELT_BY_NOBODY = ("let_another_in", "take_the_portal", "loosen", "remove_script", "empty_script", "kill_dhcpd")
 
 
 async def _asked(name: str, meter: Meter, kind: str | None) -> list[str]:
     world = World()
-    await world.commit(site(PC1, PC10))
+    await world.commit(site(*BEFORE.get(name, (PC1, PC10))))
     await settle(await world.daemon())
     assert world.boots(PC1)
-    disk = world.kernel.disk(PC1.acl)
+    disks = world.kernel.disks(PC1.acl)
     if kind:
         damage(world, PC1, kind)
     await world.commit(site(*ASKED[name]))
@@ -41,7 +45,8 @@ async def _asked(name: str, meter: Meter, kind: str | None) -> list[str]:
     world.fault = nothing
     daemon = await world.daemon() if first.died else daemon
     await settle(daemon)
-    found = [] if world.kernel.disk(PC1.acl) == disk and world.guard.live else ["its disk is not what it was"]
+    kept = world.kernel.disks(PC1.acl).items() >= disks.items() and world.guard.live
+    found = [] if kept else ["its disks are not what they were"]
     world.shuts_down(PC1.acl)
     await settle(daemon)
     return [*found, *await wrong(world, ASKED[name]), *await writes_at_rest(world)]

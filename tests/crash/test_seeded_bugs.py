@@ -9,7 +9,10 @@ import pytest
 
 from controller.adapters.configfs import ConfigFs
 from controller.adapters.lio import KernelLio
+from controller.adapters.simulated.pool import MemoryPool
+from controller.core.desired import Desired, Golden, Target
 from controller.core.names import Site
+from controller.core.observed import BootFileState, DhcpState, Observed, OverlayState, TargetState
 from controller.core.plan import plan
 from controller.core.steps import (
     DeleteBootFile,
@@ -20,8 +23,7 @@ from controller.core.steps import (
     WriteBootFile,
 )
 from controller.core.targets import facts
-from controller.core.world import BootFileState, Desired, DhcpState, Observed, Target, TargetState
-from controller.ports.host import LioState, TftpState
+from controller.ports.host import LioState, PoolView, TftpState
 from controller.shell.observe import Host
 from controller.shell.reconcile import Reconciler
 from manifests.types import Iqn
@@ -192,6 +194,24 @@ class NoLease(World):
     process: type[Reconciler] = _Careless
 
 
+@dataclass
+class StoreMeansDisk(World):
+    """A snapshot whose file is there is taken for one that can be served."""
+
+    pool: MemoryPool = field(default_factory=lambda: MemoryPool(driver="snapshot"))
+
+    def host(self) -> Host:
+        pool: Any = _Stored(self.pool, self)
+        return replace(super().host(), pool=pool)
+
+
+class _Stored(Passed[StoreMeansDisk]):
+    async def observe(self, images: Collection[Golden], machines: Collection[str] | None = None) -> PoolView:
+        seen: PoolView = await self.real.observe(images, machines)
+        ready = {name: replace(file, state=OverlayState.READY) for name, file in seen.state.overlays.items()}
+        return replace(seen, state=replace(seen.state, overlays=ready))
+
+
 # --- the checks ---------------------------------------------------------------------------------------------------
 
 
@@ -245,11 +265,12 @@ SEEDED: dict[str, tuple[type[World], Check]] = {
     "exists means done": (ExistsMeansDone, crashes_in(START, "symlink")),
     "the file is what dhcpd loaded": (FileMeansLoaded, crashes_in(START, "dhcp.load")),
     "trust my own record": (OwnRecord, crashes_in(REBOOT, "symlink")),
+    "a store is a disk": (StoreMeansDisk, crashes_in(REBOOT, "symlink")),
     "delete before withdraw": (DeleteBeforeWithdraw, once),
     "lead there before it stands": (DhcpOfTheDead, once),
     "prunes what is not ours": (AllIsOurs, once),
     "unknown is off": (UnknownIsOff, a_live_pc_that_cannot_be_read),
-    "acts on a lease that has run out": (NoLease, lambda make: taken_over(START, make)),
+    "acts on a lease that has run out": (NoLease, lambda make: taken_over(START, make, every=4)),
     "a failed listing is an empty one": (FailedMeansEmpty, targets_that_cannot_be_listed),
 }
 

@@ -62,6 +62,7 @@ class Walk(RuleBasedStateMachine):
         image=st.sampled_from(["demo", "demo", "other"]),
         running=st.sampled_from([True, True, False]),
         persistence=st.sampled_from(["ephemeral", "ephemeral", "keep", "readonly"]),
+        second=st.sampled_from([False, False, True]),
         own_card=st.booleans(),
         policies=_policies,
     )
@@ -71,11 +72,13 @@ class Walk(RuleBasedStateMachine):
         image: str,
         running: bool,
         persistence: str,
+        second: bool,
         own_card: bool,
         policies: tuple[tuple[str, str], ...],
     ) -> None:
         card = 0 if own_card else 100 + number
-        pc = Pc(number, image, running=running, persistence=persistence, card=card, machine=policies, session=policies)
+        pc = Pc(number, image, running=running, persistence=persistence, second=second, card=card)
+        pc = replace(pc, machine=policies, session=policies)
         self.left.pop(number, None)
         self.wanted[number] = pc
         self._hand_in()

@@ -16,10 +16,11 @@ from controller.adapters.simulated.configfs import FakeConfigFs
 from controller.adapters.simulated.pool import MemoryPool
 from controller.adapters.simulated.services import MemoryDhcp, MemoryTftp
 from controller.adapters.workers import Job, Workers
+from controller.core.desired import Desired
 from controller.core.names import OverlayName, Site
+from controller.core.observed import Observed
 from controller.core.plan import plan
 from controller.core.steps import Plan
-from controller.core.world import Desired, Observed
 from controller.ports.store import Lease, StatusWrite, Store
 from controller.shell.observe import Host
 from controller.shell.reconcile import Reconciler, Report
@@ -110,7 +111,8 @@ class World:
     guard: Guard = field(init=False)
 
     def __post_init__(self) -> None:
-        self.kernel = FakeConfigFs(create_file=lambda path: None)
+        self.kernel = FakeConfigFs(create_file=lambda path: None, is_device=self.pool.serves)
+        self.pool.opened, self.pool.clock = self.kernel.opens, self.clock
         for name in ("demo", "other"):
             self.pool.put(f"{name}.raw", bytes([len(name)]) * SIZE)
         self.move_in()
@@ -183,10 +185,7 @@ class World:
         return self.process(store, self.host(), SITE, self.clock, lease, self.decide())
 
     def holds(self, path: str) -> bool:
-        try:
-            return self.pool.size_of(path) > 0
-        except FileNotFoundError:
-            return False
+        return self.pool.serves(path)
 
     def disrupted(self) -> frozenset[str]:
         """The ACLs of machines for which somebody asked by name that a running PC may be cut."""
@@ -223,6 +222,11 @@ class Passed(Generic[W]):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
+
+
+def of_snapshots() -> World:
+    """One whose disks are snapshots."""
+    return World(pool=MemoryPool(driver="snapshot"))
 
 
 class Busy(AssertionError):

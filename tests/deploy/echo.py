@@ -33,6 +33,13 @@ def _handler(echo: Echo) -> type[BaseHTTPRequestHandler]:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.say()
 
+        def do_PATCH(self) -> None:
+            left = int(self.headers["Content-Length"])
+            while left:
+                left -= len(self.rfile.read1(left))
+                echo.lines.put(time.monotonic())
+            self.say()
+
         def say(self) -> None:
             body = json.dumps({"path": self.path, "headers": [[name, value] for name, value in self.headers.items()]})
             self.send_response(200)

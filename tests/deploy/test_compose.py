@@ -32,7 +32,7 @@ SERVICE: dict[str, Any] = {
         "restart": {"enum": ["unless-stopped", "no"]},
         "read_only": {"const": True},
         "cap_drop": {"const": ["ALL"]},
-        "cap_add": {"const": ["SYS_ADMIN"]},
+        "cap_add": {"const": ["SYS_ADMIN", "SETUID", "SETGID"]},
         "security_opt": {"const": ["no-new-privileges:true"]},
         "network_mode": {"const": "host"},
         "pid": {"const": "host"},

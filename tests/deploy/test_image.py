@@ -15,6 +15,8 @@ import pytest
 from tests.deploy.composed import services
 from tests.deploy.dockerfile import ROOT, Stage, context, stages
 
+pytestmark = pytest.mark.timeout(400)  # it installs what the lock says
+
 LOCKED = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
 
 
@@ -89,7 +91,7 @@ class Built:
             env=surroundings,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=290,
             check=False,
         )
 

@@ -27,7 +27,7 @@ def connected(proxy: Nginx) -> socket.socket:
 
 
 def client(proxy: Nginx) -> httpx.Client:
-    return httpx.Client(verify=trusting(proxy), timeout=20, trust_env=False)
+    return httpx.Client(verify=trusting(proxy), timeout=60, trust_env=False)
 
 
 def ask(proxy: Nginx, path: str, method: str = "GET", **more: Any) -> httpx.Response:
@@ -96,14 +96,12 @@ def test_a_request_id_goes_through_if_it_may_stand_in_a_log(proxy: Nginx) -> Non
 
 def test_the_log_has_the_path_and_nothing_of_the_query(proxy: Nginx) -> None:
     ask(proxy, "/logged?q=hush", headers={"Authorization": "Bearer hush2", "X-Request-ID": "find-me"})
-    log = (proxy.folder / "access.log").read_text()
-    assert '"path":"/logged"' in log
-    assert '"request_id":"find-me"' in log
+    log = proxy.log_with('"path":"/logged"', '"request_id":"find-me"')
     assert "hush" not in log
 
 
 def test_http_is_sent_to_https_under_our_own_name(proxy: Nginx) -> None:
-    with httpx.Client(trust_env=False) as http:
+    with httpx.Client(trust_env=False, timeout=60) as http:
         answer = http.post(f"http://127.0.0.1:{proxy.http}/api/v1/apply?x=1", headers={"Host": "evil.example"})
     assert (answer.status_code, answer.headers["Location"]) == (308, f"https://{NAME}/api/v1/apply?x=1")
 
@@ -154,7 +152,7 @@ def test_a_feed_arrives_as_it_is_sent(proxy: Nginx, echo: Echo) -> None:
         echo.go.set()
         assert next(lines) == "data: last"
         delays.append(time.monotonic() - echo.lines.get(timeout=5))
-    assert max(delays) < 1
+    assert max(delays) < 5
 
 
 @contextmanager
@@ -189,8 +187,27 @@ def test_a_body_that_is_too_large_is_refused_as_the_api_would(proxy: Nginx) -> N
     assert (answer.status_code, answer.json()["error_code"]) == (413, "too_large")
 
 
+def test_a_piece_of_an_upload_goes_through_as_large_as_it_is_and_as_it_comes(proxy: Nginx, echo: Echo) -> None:
+    """Gathered first it would be on this disk twice, and whoever sends it would hear of nothing until its end."""
+    first = list[float]()
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(20):
+            yield bytes(1 << 20)
+        first.append(echo.lines.get(timeout=20))
+        yield bytes(1 << 20)
+
+    given = {"Content-Type": "application/offset+octet-stream", "Content-Length": str(21 << 20)}
+    answer = ask(proxy, f"/api/v1/uploads/{'0' * 32}", "PATCH", content=pieces(), headers=given)
+    assert (answer.status_code, len(first)) == (200, 1)
+    assert heard(answer)["x-forwarded-for"] == ["127.0.0.1"]
+    assert ask(proxy, "/api/v1/uploadsx", "POST", content=bytes(18 << 20)).status_code == 413
+    while not echo.lines.empty():
+        echo.lines.get()
+
+
 def test_a_request_that_is_none_is_refused_as_the_api_would(proxy: Nginx) -> None:
-    with httpx.Client(trust_env=False) as http:
+    with httpx.Client(trust_env=False, timeout=60) as http:
         plain = http.get(f"http://127.0.0.1:{proxy.https}/", headers={"Host": NAME})
     assert plain.status_code == 400
     long = ask(proxy, "/x?" + "a" * 40_000)

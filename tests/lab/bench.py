@@ -21,6 +21,7 @@ from tests.lab.witness import Changes
 
 TARGETS_OF_OURS, TARGETS_OF_TARGETCLI = 64, 2
 SINGLE, MANY, DRIFTS = 20, 100, 10
+DISKS, DATA_MIB = 20, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,21 @@ def kernel_rows(lab: Lab) -> list[Row]:
         for peer, goal in (("rtslib", 10.0), ("targetcli", 200.0)):
             rows.append(Row(f"{work} a target", found["ours"][work], peer, found[peer][work], goal))
     rows.append(Row("create a target", found["ours"]["create"], "the bare system calls of it", found["floor"]["create"]))
+    return rows
+
+
+def disk_rows(lab: Lab) -> list[Row]:
+    """A private disk of an image of 10 GiB with some data: ours, and the image cloned and copied by cp."""
+    rows = []
+    for driver in ("reflink", "snapshot"):
+        argv = [sys.executable, str(Path(__file__).parent / "inside" / "many_disks.py"), "/lab/disk/many", driver]
+        environment = {"PYTHONPATH": str(ROOT)}
+        found = json.loads(lab.run([*argv, str(DISKS), str(DATA_MIB)], env=environment, timeout=600).check())
+        work, ours = f"a private disk by {driver}, of {DISKS} at once", found["made"] / DISKS
+        rows.append(Row(work, ours, "goal", 0.05, 1.0))
+        rows.append(Row(work, ours, "cp --reflink=always", found["cloned"]))
+        rows.append(Row(work, ours, f"cp of {DATA_MIB} MiB", found["copied"]))
+        rows.append(Row(f"remove it again, by {driver}", found["removed"] / DISKS))
     return rows
 
 
@@ -151,7 +167,7 @@ def main() -> int:
         print(f"no figures from the lab: {'; '.join(reasons)}")
         return 0
     with tempfile.TemporaryDirectory() as folder, Lab(Path(folder) / "lab") as lab:
-        rows = kernel_rows(lab)
+        rows = [*kernel_rows(lab), *disk_rows(lab)]
         site = Site(lab)
         site.open()
         rows += session_rows(site)

@@ -61,7 +61,7 @@ class Daemon:
             return False
 
     def alive(self) -> bool:
-        return self.pid is not None and self._guest.run(["test", "-d", f"/proc/{self.pid}"]).code == 0
+        return self.pid is not None and bool(self._guest.look(f"/proc/{self.pid}"))
 
     def stop(self, *, signal: str = "TERM", timeout: float = 30) -> None:
         """Ends it; with ``signal`` KILL as a crash would. AssertionError."""
@@ -77,7 +77,7 @@ class Daemon:
 
     @property
     def token(self) -> str:
-        return self._guest.run(["cat", "/var/lib/ggnet/admin.token"]).check().strip()
+        return self._guest.read("/var/lib/ggnet/admin.token").strip()
 
     def _tail(self) -> str:
         return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""

@@ -14,7 +14,7 @@ PARTITION = 64  # first sector of the partition
 NOTE = 66  # a reserved sector of the file system, which no file ever uses
 _SECTORS = SIZE // SECTOR - PARTITION
 _RESERVED, _FAT, _ROOT, _CLUSTER = 4, 32, 32, 4  # sectors: before the FAT, of it, of the root folder, in a cluster
-_SOURCES = Path(__file__).parent / "boot"
+SOURCES = Path(__file__).parent / "boot"
 
 
 def build(path: Path, marker: str = "BOOT-OK") -> None:
@@ -25,7 +25,7 @@ def build(path: Path, marker: str = "BOOT-OK") -> None:
         image.truncate(SIZE)
         entry = struct.pack("<B3sB3sII", 0x80, b"\xfe\xff\xff", 0xEF, b"\xfe\xff\xff", PARTITION, _SECTORS)
         image.write(code + struct.pack("<IH", 0x47474E45, 0) + entry + bytes(48) + b"\x55\xaa")
-        for sector, data in _filesystem(program):
+        for sector, data in filesystem(program, PARTITION):
             image.seek((PARTITION + sector) * SECTOR)
             image.write(data)
 
@@ -36,7 +36,7 @@ def _gcc(*arguments: str | Path) -> None:
 
 def _mbr(scratch: Path, marker: str) -> bytes:
     made, code = scratch / "mbr.o", scratch / "mbr.bin"
-    _gcc("-m32", "-c", f'-DMARKER="{marker}"', f"-DNOTE={NOTE}", "-o", made, _SOURCES / "mbr.S")
+    _gcc("-m32", "-c", f'-DMARKER="{marker}"', f"-DNOTE={NOTE}", "-o", made, SOURCES / "mbr.S")
     subprocess.run(["objcopy", "-O", "binary", "-j", ".text", made, code], check=True)
     return code.read_bytes()
 
@@ -46,22 +46,22 @@ def _efi(scratch: Path, marker: str) -> bytes:
     _gcc(
         *("-fpic", "-shared", "-Wl,-Bsymbolic,-e,efi_main,-z,norelro,--build-id=none", "-Wall", "-Werror"),
         *("-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fcf-protection=none", "-mno-red-zone"),
-        *(f'-DMARKER="{marker}"', f"-DNOTE={NOTE - PARTITION}", "-o", made, _SOURCES / "efi.c"),
+        *(f'-DMARKER="{marker}"', f"-DNOTE={NOTE}", f"-DPARTITION={PARTITION}", "-o", made, SOURCES / "efi.c"),
     )
     sections = [word for name in (".text", ".rodata", ".data", ".bss", ".reloc") for word in ("-j", name)]
     subprocess.run(["objcopy", *sections, "--target", "efi-app-x86_64", made, program], check=True)
     return program.read_bytes()
 
 
-def _filesystem(program: bytes) -> list[tuple[int, bytes]]:
-    """FAT16 that holds ``/EFI/BOOT/BOOTX64.EFI``, as (sector, bytes)."""
+def filesystem(program: bytes, start: int) -> list[tuple[int, bytes]]:
+    """FAT16 in a partition that begins at sector ``start`` and holds ``/EFI/BOOT/BOOTX64.EFI``, as (sector, bytes)."""
     size = _CLUSTER * SECTOR
     chain = range(4, 4 + -(-len(program) // size))
     fat = [0xFFF8, 0xFFFF, 0xFFFF, 0xFFFF, *(n + 1 for n in chain[:-1]), 0xFFFF]
     boot = struct.pack(
         "<3s8sHBHBHHBHHHIIBBBI11s8s",
         *(b"\xeb\x3c\x90", b"GGNETLAB", SECTOR, _CLUSTER, _RESERVED, 1, _ROOT * SECTOR // 32, _SECTORS, 0xF8, _FAT),
-        *(32, 64, PARTITION, 0, 0x80, 0, 0x29, 0x47474E45, b"GGNET LAB  ", b"FAT16   "),
+        *(32, 64, start, 0, 0x80, 0, 0x29, 0x47474E45, b"GGNET LAB  ", b"FAT16   "),
     )
     data = _RESERVED + _FAT + _ROOT  # the sector of cluster 2
     return [

@@ -34,7 +34,13 @@ def machine(name: str, number: int, **spec: Any) -> Document:
 
 
 def session(machine: str, image: str = IMAGE, annotations: Mapping[str, str] | None = None, **spec: Any) -> Document:
-    return _document("Session", machine, {"machine": machine, "image": image, **spec}, annotations)
+    """With ``disks`` it has these in the place of one of ``image``."""
+    given = {} if "disks" in spec else {"image": image}
+    return _document("Session", machine, {"machine": machine, **given, **spec}, annotations)
+
+
+def labelled(document: Document, **labels: str) -> Document:
+    return {**document, "metadata": {**document["metadata"], "labels": labels}}
 
 
 def text(documents: Iterable[Document]) -> str:

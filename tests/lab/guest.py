@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.lab.agent import PORT
 from tests.lab.host import CACHE, HERE, Prepared, scratch_memory
@@ -142,6 +143,24 @@ class Guest:
                     if heard:
                         heard(text)
         raise ConnectionError(f"the boot server went away during {' '.join(argv)}")
+
+    def look(self, pattern: str) -> list[str]:
+        """The paths that a shell pattern matches in the guest, hidden ones too; ``**`` is a folder of any depth."""
+        return list(self._ask({"look": pattern})["found"])
+
+    def read(self, path: str) -> str:
+        """A file's text. AssertionError when it cannot be read."""
+        answer = self._ask({"read": path})
+        assert "text" in answer, answer.get("problem")
+        return str(answer["text"])
+
+    def _ask(self, question: Mapping[str, str]) -> dict[str, Any]:
+        with self.connect(PORT) as line:
+            line.settimeout(60)
+            line.sendall(json.dumps(question).encode() + b"\n")
+            with line.makefile("r", encoding="utf-8") as answers:
+                found: dict[str, Any] = json.loads(answers.readline())
+                return found
 
     def power_off(self) -> None:
         """An orderly end: what was written is on the disk."""

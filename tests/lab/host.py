@@ -27,6 +27,8 @@ _PROGRAMS = {
     "dhcpd": "isc-dhcp-server",
     "in.tftpd": "tftpd-hpa",
     "mkfs.xfs": "xfsprogs",
+    "mkfs.ext4": "e2fsprogs",
+    "dmsetup": "dmsetup",
     "git": "git",
 }
 _FILES = {

@@ -64,11 +64,14 @@ class Lab:
         for forward in self._forwards.values():
             forward.close()
 
-    def pc(self, name: str, mac: str, firmware: Firmware = Firmware.BIOS, *, disk: bool = False) -> Pc:
-        """The PC of this name, made at its first mention; with ``disk`` it has a local one, which says LOCAL-DISK."""
+    def pc(self, name: str, mac: str, firmware: Firmware = Firmware.BIOS, *, disk: bool = False, card: str = "") -> Pc:
+        """The PC of this name, made at its first mention, and anew for another firmware; with ``disk`` it has a local one,
+        which says LOCAL-DISK. ``card`` is another model than that of its firmware."""
+        if name in self.pcs and self.pcs[name].firmware is not firmware:
+            self.pcs.pop(name).power_off()
         if name not in self.pcs:
             own = local_disk(self.prepared, self.folder, name) if disk else None
-            self.pcs[name] = Pc(self.wire, name, mac, firmware, own)
+            self.pcs[name] = Pc(self.wire, name, mac, firmware, own, card)
         return self.pcs[name]
 
     def image(self, name: str) -> Path:

@@ -1,5 +1,7 @@
 """PCs without a system of their own: QEMU under software emulation, with real firmware."""
 
+import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +14,7 @@ from pathlib import Path
 from tests.lab.host import Prepared
 from tests.lab.wire import Wire, end
 
+_PROMPT = b"Press Ctrl-B for the iPXE command line"
 _ESCAPE = re.compile(rb"\x1b(\[[0-9;?=]*[A-Za-z]|[()][A-Z0-9]|c)|\r|\x00")
 
 
@@ -43,8 +46,9 @@ class NotSeen(AssertionError):
 class Pc:
     """One PC: a card on the wire, and its local disk when it has one (it boots from that when the network sends it away)."""
 
-    def __init__(self, wire: Wire, name: str, mac: str, firmware: Firmware, disk: Path | None) -> None:
+    def __init__(self, wire: Wire, name: str, mac: str, firmware: Firmware, disk: Path | None, card: str = "") -> None:
         self.name, self.mac, self.firmware = name, mac, firmware
+        self._card = card or firmware.card
         self._wire, self._disk, self._tap = wire, disk, wire.tap()
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -66,7 +70,7 @@ class Pc:
             *("qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-nographic", "-no-reboot", "-nodefaults"),
             *("-serial", "stdio", *self.firmware.arguments),
             *("-netdev", f"tap,id=wire,ifname={self._tap},script=no,downscript=no"),
-            *("-device", f"{self.firmware.card},netdev=wire,mac={self.mac},bootindex=0"),
+            *("-device", f"{self._card},netdev=wire,mac={self.mac},bootindex=0"),
         ]
         if self._disk:
             command += [
@@ -77,14 +81,15 @@ class Pc:
             ]
         self._raw.clear()
         self._process = subprocess.Popen(
-            self._wire.command(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            self._wire.command(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         self._reader = threading.Thread(target=self._read, args=(self._process, shown), daemon=True)
         self._reader.start()
 
     def _read(self, process: subprocess.Popen[bytes], shown: Callable[[str], None] | None) -> None:
+        assert process.stdin is not None
         assert process.stdout is not None
-        line = b""
+        line, asked = b"", False
         while data := process.stdout.read1(4096):  # type: ignore[attr-defined]
             if shown:
                 *whole, line = (line + data).split(b"\n")
@@ -93,6 +98,11 @@ class Pc:
             with self._more:  # after it was shown: who waits for a text goes on when it is on the screen
                 self._raw += data
                 self._more.notify_all()
+            if not asked and _PROMPT in self._raw:  # any other key lets it go on at once, and not after two seconds
+                asked = True
+                with contextlib.suppress(OSError):  # it was switched off
+                    os.write(process.stdin.fileno(), b" ")
+        process.stdin.close()
         process.stdout.close()
         with self._more:
             self._more.notify_all()
@@ -103,11 +113,11 @@ class Pc:
         pattern = re.compile(re.escape(text) + r"[ ]?([^\n]*)\n")
         with self._more:
             while True:
+                ended = self._reader is None or not self._reader.is_alive()  # then nothing more of it is to be read
                 match = pattern.search(_ESCAPE.sub(b"", bytes(self._raw)).decode(errors="replace"))
                 if match:
                     return match[1].strip()
                 left = deadline - time.monotonic()
-                ended = self._process is None or self._process.poll() is not None
                 if left <= 0 or ended:
                     break
                 self._more.wait(min(left, 1))
@@ -118,6 +128,15 @@ class Pc:
         """Powers it on and waits for ``until``; gives the rest of that line. NotSeen."""
         self.power_on(shown)
         return self.wait(until, timeout)
+
+    def await_off(self, timeout: float = 90) -> None:
+        """Until its system has switched it off. NotSeen."""
+        assert self._process is not None, f"{self.name} was not switched on"
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise NotSeen(f"{self.name} did not switch itself off. Its console:\n{self.console[-3000:]}") from None
+        self.power_off()
 
     def power_off(self) -> None:
         """The plug is pulled, as from a PC whose user goes home."""

@@ -50,7 +50,7 @@ def script(mac: str) -> str:
     return f"{TFTP}/ggnet/machines/{mac.replace(':', '-')}.ipxe"
 
 
-def until(what: str, asked: Callable[[], T | None], seconds: float = 30, pause: float = 0.1) -> T:
+def until(what: str, asked: Callable[[], T | None], seconds: float = 60, pause: float = 0.1) -> T:
     """The first answer that is not None, False or empty. AssertionError with ``what`` when none comes in time."""
     deadline = time.monotonic() + seconds
     while True:
@@ -104,7 +104,7 @@ class Site:
         return self.lab.run(command, stdin=stdin, timeout=timeout)
 
     def read(self, path: str) -> str:
-        return self.run(["cat", path]).check()
+        return self.lab.guest.read(path)
 
     def write(self, path: str, content: str) -> None:
         self.run(f"cat >{path}", stdin=content).check()
@@ -145,13 +145,28 @@ class Site:
         assert done.returncode == code, said
         return done.stdout + done.stderr
 
+    def declare(self, documents: Iterable[Document]) -> None:
+        """Manifests that no repository holds, as by somebody at a desk."""
+        answer = self.client.post("/api/v1/apply", content=text(documents), headers={"Content-Type": "application/yaml"})
+        assert answer.status_code == 200, f"POST apply: {answer.status_code} {answer.text}"
+
+    def remove(self, room: str) -> None:
+        """All that was declared with this label; nothing is left of it."""
+        chosen = {"labelSelector": f"room={room}", "force": "true"}
+        for kinds in ("sessions", "machines", "images"):
+            answer = self.client.delete(f"/api/v1/{kinds}", params=chosen)
+            assert answer.status_code == 202, f"DELETE {kinds}: {answer.status_code} {answer.text}"
+            until(f"the {kinds} are gone", lambda: not self.ask(kinds, labelSelector=f"room={room}")["items"], 60)  # noqa: B023
+
     # --- commits --------------------------------------------------------------------------------------------------
 
-    def commit(self, content: Iterable[Document] | Mapping[str, str], message: str = "change the room") -> str:
+    def commit(
+        self, content: Iterable[Document] | Mapping[str, str], message: str = "change the room", branch: str = "main"
+    ) -> str:
         """Commits exactly these documents (or files, name -> text); the commit's sha."""
         files = content if isinstance(content, Mapping) else {"room.yaml": text(content)}
-        self.git("fast-import", "--quiet", "--force", "--date-format=now", stdin=commit_stream(files, message))
-        return self.git("rev-parse", "main").strip()
+        self.git("fast-import", "--quiet", "--force", "--date-format=now", stdin=commit_stream(files, message, branch))
+        return self.read(f"{REPOSITORY}/refs/heads/{branch}").strip()
 
     def git(self, *arguments: str, stdin: str = "") -> str:
         return self.run(["git", f"--git-dir={REPOSITORY}", *arguments], stdin=stdin).check()
@@ -159,7 +174,7 @@ class Site:
     def revision(self, sha: str) -> Any | None:
         return next((one for one in self.ask("revisions")["items"] if one["sha"] == sha), None)
 
-    def judged(self, sha: str, seconds: float = 20) -> Any:
+    def judged(self, sha: str, seconds: float = 40) -> Any:
         """The revision, once the daemon has read it."""
         return until(f"the verdict on {sha[:12]}", lambda: self.revision(sha), seconds)
 
@@ -192,7 +207,7 @@ class Site:
         kind, _, name = key.partition("/")
         return self.ask(f"{kind.lower()}s/{name}")
 
-    def await_phase(self, key: str, *phases: str, seconds: float = 30) -> Any:
+    def await_phase(self, key: str, *phases: str, seconds: float = 60) -> Any:
         """The object, once it is in one of these phases."""
         last: dict[str, Any] = {}
         kind, _, name = key.partition("/")
@@ -209,7 +224,7 @@ class Site:
             raise AssertionError(f"{error}\n{json.dumps(last, indent=1)}") from None
         return last
 
-    def ready(self, *machines: str, seconds: float = 30) -> None:
+    def ready(self, *machines: str, seconds: float = 60) -> None:
         for machine in machines:
             self.await_phase(f"Session/{machine}", "Ready", "Active", seconds=seconds)
 
@@ -225,7 +240,7 @@ class Site:
 
     def listing(self, pattern: str) -> list[str]:
         """Base names of what matches a shell pattern on the boot server."""
-        return sorted(self.run(f'for one in {pattern}; do [ -e "$one" ] && basename "$one"; done; true').check().split())
+        return sorted(path.rpartition("/")[2] for path in self.lab.guest.look(pattern))
 
     def targets(self) -> list[str]:
         return self.listing(f"{TARGETS}/{PREFIX}:*")
@@ -235,8 +250,8 @@ class Site:
 
     def overlays(self) -> list[str]:
         """Files in the pool that are neither images nor their sources, half-made ones included."""
-        found = self.run(f"find {POOL} -type f ! -path '{IMPORTS}/*' -printf '%f\\n'").check().split()
-        return sorted(name for name in found if "+" in name)
+        found = (path for path in self.lab.guest.look(f"{POOL}/**/*") if not path.startswith(IMPORTS))
+        return sorted(path.rpartition("/")[2] for path in found if "+" in path)
 
     def scripts(self) -> list[str]:
         return self.listing(f"{TFTP}/ggnet/machines/*")
@@ -250,9 +265,9 @@ class Site:
         return self.run(f"find {POOL} -type f -name '*@v*.raw' ! -name '*+*' | sort | xargs sha256sum").check()
 
 
-def commit_stream(files: Mapping[str, str], message: str) -> str:
-    """A commit on main that holds these files and nothing else, for git fast-import."""
-    lines = ["commit refs/heads/main", "committer Ada <ada@lab.example> now", f"data {len(message.encode())}", message]
+def commit_stream(files: Mapping[str, str], message: str, branch: str = "main") -> str:
+    """A commit that holds these files and nothing else, for git fast-import."""
+    lines = [f"commit refs/heads/{branch}", "committer Ada <ada@lab.example> now", f"data {len(message.encode())}", message]
     lines.append("deleteall")
     for name, content in files.items():
         lines += [f"M 100644 inline {name}", f"data {len(content.encode())}", content]

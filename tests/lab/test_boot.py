@@ -6,7 +6,7 @@ import pytest
 
 from tests.lab.documents import ROOM, mac, room, session
 from tests.lab.pc import Firmware, Pc
-from tests.lab.site import REPOSITORY, Site
+from tests.lab.site import Site
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 PCS = {"pc02": Firmware.BIOS, "pc03": Firmware.UEFI, "pc04": Firmware.UEFI_PXE}
@@ -37,23 +37,3 @@ def test_the_imported_image_is_the_source_byte_for_byte_and_its_status_says_so(s
     digest = hashlib.sha256(site.lab.prepared.boot_disk.read_bytes()).hexdigest()
     assert digest in site.golden_digests()
     assert site.get("Image/golden")["status"]["sha256"] == digest
-
-
-def test_after_a_restart_with_an_empty_kernel_all_targets_return_and_a_pc_boots_with_what_it_kept(site: Site) -> None:
-    site.apply(room(session("pc02", persistence="keep"), session("pc03"), session("pc10")))
-    site.run(["sync", "--file-system", REPOSITORY]).check()  # what git wrote is not what is on trial
-    one = pc(site, "pc02")
-    one.boot()
-    one.wait("NOTE-IS")
-    targets, overlays = site.targets(), site.overlays()
-    assert len(targets) == len(overlays) == 3
-    one.power_off()
-    site.stop("KILL")
-    site.lab.restart(power_cut=True)
-    assert not site.targets()
-    site.start()
-    site.ready("pc02", "pc03", "pc10")
-    assert (site.targets(), site.overlays()) == (targets, overlays)
-    assert one.boot() == one.mac
-    assert one.wait("NOTE-WAS") == one.mac
-    one.power_off()

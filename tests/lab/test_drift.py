@@ -22,9 +22,9 @@ FULL = room(session(PC), session("pc10"))
 
 
 @pytest.fixture(scope="module")
-def neighbours(site_of_session: Site) -> Iterator[Site]:
+def neighbours(running: Site) -> Iterator[Site]:
     """Foreign things of every sort, which at the end are what they were."""
-    site = site_of_session
+    site = running
     site.apply(FULL)
     site.ready(PC, "pc10")
     site.lab.add_foreign()
@@ -47,7 +47,6 @@ def foreign(site: Site) -> str:
 @pytest.fixture
 def served(neighbours: Site) -> Iterator[Site]:
     """The room as it should be, and at the end again, with all that is foreign untouched."""
-    neighbours.apply(FULL)
     neighbours.ready(PC, "pc10")
     before = foreign(neighbours)
     assert "archive" in before
@@ -68,7 +67,7 @@ def named(site: Site, since: datetime, *words: str) -> Any:
         wanted = (*words, "expected", "found")
         return next((one for one in fresh if all(word in one["message"] for word in wanted)), None)
 
-    return until(f"an event names {words}", looked, 10)
+    return until(f"an event names {words}", looked, 30)
 
 
 def quickly(site: Site, what: str, paths: Sequence[str], break_it: Callable[[], object]) -> datetime:
@@ -131,7 +130,7 @@ def test_what_an_editor_changed_is_named_and_repaired(served: Site, what: str, e
     began = quickly(served, f"{what} {edit}", [path], lambda: served.run(command).check())
     assert substance(served, path) == content
     named(served, began, subject)
-    until("dhcpd runs", lambda: served.run("kill -0 $(cat /run/dhcpd.pid)").code == 0, 5)
+    until("dhcpd runs", lambda: served.run("kill -0 $(cat /run/dhcpd.pid)").code == 0, 30)
 
 
 def test_a_backstore_of_ours_without_its_target_is_put_right(served: Site) -> None:
@@ -139,7 +138,7 @@ def test_a_backstore_of_ours_without_its_target_is_put_right(served: Site) -> No
     tpg = f"{TARGETS}/{IQN}/tpgt_1"
     with Changes(served, f"{tpg}/enable", f"{tpg}/lun") as seen:
         served.run(POLITE, stdin=f"/iscsi delete {IQN}\n/backstores/fileio delete {backstore(PC)}\n", timeout=90)
-        until("the target is there", lambda: served.listing(f"{tpg}/enable") == ["enable"], 20)
+        until("the target is there", lambda: served.listing(f"{tpg}/enable") == ["enable"], 40)
     assert seen.all
     served.ready(PC)
 

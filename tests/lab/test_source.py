@@ -13,12 +13,17 @@ FULL = room(session("pc1"), session("pc10"))
 OUTSIDE = [TARGETS, TFTP, "/etc/dhcp"]
 
 
+@pytest.fixture(scope="module")
+def committed(running: Site) -> Site:
+    running.apply(FULL)
+    running.ready("pc1", "pc10")
+    return running
+
+
 @pytest.fixture
-def full(site_of_session: Site) -> Iterator[Site]:
+def full(committed: Site) -> Iterator[Site]:
     """A room that must stand as it is, whatever the source does, and whose next good commit is taken."""
-    site = site_of_session
-    site.apply(FULL)
-    site.ready("pc1", "pc10")
+    site = committed
     until("nothing else is there", lambda: site.targets() == [target("pc1"), target("pc10")])
     with Touched(site, OUTSIDE) as touched:
         yield site
@@ -82,17 +87,19 @@ def test_a_branch_that_goes_away_deletes_nothing(full: Site) -> None:
 
 def test_a_commit_of_which_a_part_is_missing_deletes_nothing(full: Site) -> None:
     before = full.git("rev-parse", "main").strip()
-    full.commit({f"{number}.yaml": text([one]) for number, one in enumerate(FULL[:-1])}, "half of it")
-    blob = full.git("rev-parse", "main:0.yaml").strip()
+    full.commit({f"{number}.yaml": text([one]) for number, one in enumerate(FULL[:-1])}, "half of it", "aside")
+    blob = full.git("rev-parse", "aside:0.yaml").strip()
     loosen = "for pack in /run/packs/*.pack; do git unpack-objects -q <$pack; done"
     full.run(
         f"cd {REPOSITORY} && git repack -adq && mv objects/pack /run/packs && mkdir objects/pack && {loosen} "
         f"&& rm -rf /run/packs objects/{blob[:2]}/{blob[2:]}"
     ).check()
+    full.git("update-ref", "refs/heads/main", "aside")
     try:
-        until("it is told", lambda: told_of(full, "site.git"))
+        until("it is told", lambda: told_of(full, blob))
     finally:
         full.git("update-ref", "refs/heads/main", before)
+        full.git("update-ref", "-d", "refs/heads/aside")
 
 
 def told_of(site: Site, word: str) -> bool:

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -40,11 +41,13 @@ class Wire:
         self._ip("link", "add", BRIDGE, "type", "bridge")
         self._ip("address", "add", f"{HERE}/24", "dev", BRIDGE)
         self._ip("link", "set", BRIDGE, "up")
+        program = [sys.executable, "-I", "-S", str(Path(__file__).with_name("router.py")), BRIDGE]
+        self._router = subprocess.Popen(self.command(program))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._holder.kill()
-        self._holder.wait()
+        end(self._router)
+        end(self._holder)
 
     def command(self, argv: Sequence[str | Path]) -> list[str]:
         """``argv``, to be run on the wire, and killed when this process dies."""

@@ -185,19 +185,25 @@ def store_folder(name: str) -> str:
     return f"{BACKSTORES}/*/{name}"
 
 
-class LoggedIn:
-    """``with LoggedIn(site, "pc1") as disk``: an initiator that reads pc1's disk, in pc1's name, until the block ends."""
+class Initiators:
+    """A program on the wire that holds sessions open, until the block ends."""
 
-    def __init__(self, site: Site, machine: str) -> None:
+    def __init__(self, site: Site, *words: str, told: str = "") -> None:
         program = [sys.executable, "-I", "-S", str(INSIDE.parent / "initiator.py")]
-        self._command = site.lab.wire.command([*program, "10.77.0.1:3260", target(machine), initiator(machine)])
+        self._command = site.lab.wire.command([*program, "10.77.0.1:3260", *words])
+        self._told = told.encode()
         self._lines: list[str] = []
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(self._told)
+        self._process.stdin.close()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        until("the initiator reads its disk", lambda: "READ" in self._lines or self._ended())
+        until("the initiators read their disks", lambda: "READ" in self._lines or self._ended())
         assert not self._ended(), self._lines
         return self
 
@@ -216,7 +222,30 @@ class LoggedIn:
         return self._process.poll() is not None
 
     def still_reads(self) -> bool:
-        """Waits for two more blocks; False when it was cut."""
+        """Waits for two more blocks (of a room: rounds); False when one was cut."""
         wanted = len(self._lines) + 2
         until("the initiator reads on, or was cut", lambda: len(self._lines) >= wanted or self._ended())
         return not self._ended() and self._lines[-1] == "READ"
+
+
+class LoggedIn(Initiators):
+    """``with LoggedIn(site, "pc1") as disk``: an initiator that reads pc1's disk, in pc1's name, until the block ends.
+
+    ``secret``: the user name and the password that it knows.
+    """
+
+    def __init__(self, site: Site, machine: str, *secret: str) -> None:
+        super().__init__(site, target(machine), initiator(machine), *secret)
+
+
+class AtWork(Initiators):
+    """``with AtWork(site, machines) as room``: so many PCs, each of which has written its name to its disk and reads it."""
+
+    def __init__(self, site: Site, machines: Iterable[str]) -> None:
+        super().__init__(site, told="".join(f"{target(name)} {initiator(name)} {name}\n" for name in machines))
+
+    @property
+    def found(self) -> dict[str, str]:
+        """Mark and note of each disk as they were before: ``v1 pc02``."""
+        told = (line.split(" ", 2) for line in self._lines if line.startswith("HAS "))
+        return {words[1].rpartition(":")[2].partition(".")[0]: words[2].strip() for words in told}

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manifests.endpoints import HttpsUrl
+from manifests.image import Image
 from manifests.load import Invalid, Problem, is_manifest, load
 from manifests.machine import Machine
 from manifests.problems import MAX_PROBLEMS
@@ -107,6 +109,15 @@ def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_the_files() ->
         (machine("{macs: [525400000007], address: null, server: [a]}"), 4, "spec.server", "['a'] is not a name"),
         (machine("{macs: [525400000007, true]}"), 4, "spec.macs[1]", "True is not a MAC address"),
         (machine("{macs: [525400000007]}", '"../etc"'), 3, "metadata.name", "'../etc' is not a name"),
+        (machine("{macs: [525400000007], chap: {credential: a}}"), 4, "spec", "set spec.address"),
+        (machine("{macs: [525400000007], address: 10.0.0.9, chap: {}}"), 4, "spec.chap.credential", "is missing"),
+        (machine("{macs: [525400000007], address: 10.0.0.9, chap: hush}"), 4, "spec.chap", "is {credential: NAME}"),
+        (
+            machine("{macs: [525400000007], address: 10.0.0.9, chap: {credential: ../x}}"),
+            4,
+            "spec.chap.credential",
+            "never the secret itself",
+        ),
         (
             machine("{macs: [525400000007]}", "a, annotations: {ggnet/paused: yes}"),
             3,
@@ -174,8 +185,19 @@ def test_a_network_must_agree_with_itself(rest: str, field: str, message: str) -
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("{upload: abc}", "upload is not available in this version"),
-        ("{url: 'http://x', sha256: y}", "url is not available in this version"),
+        ("{}", "write one of path, upload and url"),
+        ("{path: a, upload: 0d5e0a2e8f0b4a2e9b7e2f6f0c1d2e3f}", "has path and upload: write one of"),
+        ("{upload: abc}", "is not an upload"),
+        ("{url: 'https://x/y'}", "has a url without sha256"),
+        (f"{{url: 'https://x/y', path: a, sha256: {'a' * 64}}}", "has path and url: write one of"),
+        (f"{{url: 'http://x/y', sha256: {'a' * 64}}}", "only https"),
+        (f"{{url: 'https://me:secret@x/y', sha256: {'a' * 64}}}", "no user name"),
+        (f"{{url: 'https://x/y#part', sha256: {'a' * 64}}}", "no fragment"),
+        (f"{{url: 'https://x:22/y', sha256: {'a' * 64}}}", "another service's"),
+        (f"{{url: 'https://0x7f.1/y', sha256: {'a' * 64}}}", "the host is a number"),
+        (f"{{url: 'file:///etc/shadow', sha256: {'a' * 64}}}", "write it like https://"),
+        (f"{{url: 7, sha256: {'a' * 64}}}", "write it like https://"),
+        ("{path: a, sha256: y}", "is not a sha256"),
         ("{path: ../secret}", "below the import folder"),
         ("{path: /etc/shadow}", "below the import folder"),
         ("{path: 'a//b'}", "below the import folder"),
@@ -186,10 +208,31 @@ def test_a_network_must_agree_with_itself(rest: str, field: str, message: str) -
         (f"{{path: {'a' * 256}}}", "at most 255"),
     ],
 )
-def test_an_image_comes_from_a_plain_path_below_the_import_folder(source: str, message: str) -> None:
+def test_an_image_comes_from_one_place_that_is_spelt_right(source: str, message: str) -> None:
     ((_, _, field, what),) = told(f"apiVersion: ggnet/v1\nkind: Image\nmetadata: {{name: a}}\nspec: {{source: {source}}}")
     assert field.startswith("spec.source")
     assert message in what
+
+
+@pytest.mark.parametrize(
+    "chap", ["hush-hush-hush", "[hush-hush-hush]", "{credential: Hush-hush-hush}", "{password: hush-hush}"]
+)
+def test_what_somebody_wrote_in_the_place_of_a_secrets_name_is_not_repeated(chap: str) -> None:
+    problems = told(machine(f"{{macs: [525400000007], address: 10.0.0.9, chap: {chap}}}"))
+    assert problems
+    assert "hush" not in str(problems).lower()
+
+
+def test_a_url_has_one_spelling_and_its_secrets_stand_in_no_error() -> None:
+    head = "apiVersion: ggnet/v1\nkind: Image\nmetadata: {name: a}\nspec: {source: "
+    (image,) = objects(f"{head}{{url: 'HTTPS://Images.Example:443/a?b=c', sha256: {'A' * 64}}}}}")
+    assert isinstance(image, Image)
+    assert (image.spec.source.url, image.spec.source.sha256) == ("https://images.example/a?b=c", "a" * 64)
+    for hostile in ("\n", "\0", " ", "\u2028", '"', "{", "\\", "é"):
+        with pytest.raises(ValueError, match="write it like"):
+            HttpsUrl.parse(f"https://x/y{hostile}")
+    for url in ("https://me:secret@x/y", "https://x/y?token=secret#a", "http://x/y?token=secret"):
+        assert "secret" not in str(told(f"{head}{{url: '{url}', sha256: {'a' * 64}}}}}"))
 
 
 def test_what_only_the_server_may_say_is_dropped_and_never_believed() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.session import ImageRef
 from manifests.types import Cidr, Domain, Duration, Hostname, Ipv4, Iqn, Mac, Name, Size
+from manifests.versions import ImageRef
 from tests import strategies
 
 TEXTS = (Name, Hostname, Mac, Ipv4, Cidr, Iqn, Domain, ImageRef)

@@ -61,7 +61,20 @@ _FILES: tuple[tuple[re.Pattern[str], Mapping[str, str]], ...] = (
     ),
     (_LUN, {"alua_tg_pt_gp": "", "alua_tg_pt_offline": "0", "statistics/none": ""}),
     (_MAPPED, {"write_protect": "", "statistics/none": ""}),
-    (_ACL, {"attrib/nopin_timeout": "15", "attrib/nopin_response_timeout": "30", "info": "", "tag": ""}),
+    (
+        _ACL,
+        {
+            "attrib/authentication": "-1",
+            "attrib/nopin_timeout": "15",
+            "attrib/nopin_response_timeout": "30",
+            "auth/userid": "",
+            "auth/password": "",
+            "auth/userid_mutual": "",
+            "auth/password_mutual": "",
+            "info": "",
+            "tag": "",
+        },
+    ),
     (_PORTAL, {"iser": "0", "cxgbit": "0"}),
 )
 _READ_ONLY = ("/info", "/hba_info", "/members", "/dynamic_sessions")
@@ -73,12 +86,14 @@ def _blank(path: str) -> None:
 
 
 class FakeConfigFs:
-    def __init__(self, create_file: Callable[[str], None] = _blank) -> None:
+    def __init__(
+        self, create_file: Callable[[str], None] = _blank, is_device: Callable[[str], bool] = os.path.exists
+    ) -> None:
         self.calls = 0
         self.writes = 0
         self.hook: Callable[[str, str, str], None] = lambda when, call, path: None
         self.absent: str | None = None
-        self._create_file = create_file
+        self._create_file, self._is_device = create_file, is_device
         self._one_at_a_time = threading.Lock()
         self.clear()
 
@@ -97,6 +112,10 @@ class FakeConfigFs:
         self._add_folder("core/alua")
         self._add_file("version", "")
         self._mkdir("iscsi")
+
+    def opens(self, path: str) -> bool:
+        """Whether a device that is enabled stands on this file or block device."""
+        return any(self._path(device) == path and self._files[f"{device}/enable"] == "1" for device in self._configured)
 
     # --- what tests do to it --------------------------------------------------------------------------------
 
@@ -122,21 +141,28 @@ class FakeConfigFs:
         """The ACLs whose initiators are logged in."""
         return frozenset(self._sessions)
 
-    def disk(self, acl: str, portal: str | None = None) -> tuple[str, bool] | None:
-        """What an initiator gets, if it asks at this portal: the file behind its LUN 0, and whether it may write.
+    def disk(self, acl: str, portal: str | None = None, lun: int = 0) -> tuple[str, bool] | None:
+        """What an initiator gets, if it asks at this portal: the file behind its LUN, and whether it may write.
 
         Told from the kernel's own tables, not from what a reader of configfs makes of them.
         """
         tpg = acl.rpartition("/acls/")[0]
-        led = next((to for link, to in self._links.items() if link.startswith(f"{tpg}/lun/lun_0/")), None)
-        mapped = any(to == f"{tpg}/lun/lun_0" for link, to in self._links.items() if link.startswith(f"{acl}/lun_0/"))
-        if led is None or not mapped or f"{acl}/lun_0" not in self._mappings:
+        led = next((to for link, to in self._links.items() if link.startswith(f"{tpg}/lun/lun_{lun}/")), None)
+        mapped = any(
+            to == f"{tpg}/lun/lun_{lun}" for link, to in self._links.items() if link.startswith(f"{acl}/lun_{lun}/")
+        )
+        if led is None or not mapped or f"{acl}/lun_{lun}" not in self._mappings:
             return None
         if portal is not None and f"{tpg}/np/{portal}" not in self._tree:
             return None
         if self._files[f"{tpg}/enable"] != "1" or self._files[f"{led}/enable"] != "1":
             return None
-        return self._configured[led]["fd_dev_name"], self._mappings[f"{acl}/lun_0"] == "0"
+        return self._path(led), self._mappings[f"{acl}/lun_{lun}"] == "0"
+
+    def disks(self, acl: str) -> dict[int, tuple[str, bool]]:
+        """By LUN."""
+        numbers = (int(folder.rpartition("_")[2]) for folder in self._mappings if folder.startswith(f"{acl}/lun_"))
+        return {number: disk for number in sorted(numbers) if (disk := self.disk(acl, lun=number))}
 
     def below(self, folder: str) -> dict[str, str]:
         """Everything in a folder: path -> a file's content, a link's goal, or nothing."""
@@ -345,6 +371,14 @@ class FakeConfigFs:
 
     def _device_info(self, device: str) -> str:
         found = self._configured.get(device, {})
+        if device.startswith("core/iblock_"):
+            path = f"  UDEV PATH: {found['udev_path']}" if "udev_path" in found else ""
+            claimed = (
+                "Major: 254 Minor: 0  CLAIMED: IBLOCK" if self._files[f"{device}/enable"] == "1" else "Major: 0 Minor: 0"
+            )
+            return (
+                f"Status: ACTIVATED  Max Queue Depth: 128\n        iBlock device: dm-0{path}  readonly: 0\n        {claimed}"
+            )
         mode = "Buffered-WCE" if found.get("fd_buffered_io") else "O_DSYNC"
         return (
             "Status: DEACTIVATED  Max Queue Depth: 0  SectorSize: 512  HwMaxSectors: 16384\n"
@@ -370,7 +404,8 @@ class FakeConfigFs:
             if folder in self._mappings:
                 self._mappings[folder] = value
         elif _ATTRIB.fullmatch(path):
-            if not value.isdecimal() or (name == "nopin_timeout" and int(value) > 60):
+            inherited = value == "-1" and path.endswith("/attrib/authentication") and _ACL.match(path)
+            if not (value.isdecimal() or inherited) or (name == "nopin_timeout" and int(value) > 60):
                 raise _answer(errno.EINVAL, path)
             self._files[path] = value
         else:
@@ -382,8 +417,13 @@ class FakeConfigFs:
             key, _, word = pair.partition("=")
             if key == "fd_buffered_io" and word != "1":
                 raise _answer(errno.EINVAL, path)
-            if key in ("fd_dev_name", "fd_dev_size", "fd_buffered_io"):
+            known = ("udev_path",) if device.startswith("core/iblock_") else ("fd_dev_name", "fd_dev_size", "fd_buffered_io")
+            if key in known:
                 found[key] = word[:255]
+
+    def _path(self, device: str) -> str:
+        found = self._configured.get(device, {})
+        return found.get("udev_path") or found.get("fd_dev_name", "")
 
     def _enable(self, folder: str, path: str, value: str) -> None:
         if _TPG.fullmatch(folder):
@@ -394,13 +434,23 @@ class FakeConfigFs:
                 self._files[f"{folder}/dynamic_sessions"] = ""
         else:
             found = self._configured.get(folder, {})
-            if value != "1" or not found.get("fd_dev_name") or not int(found.get("fd_dev_size", "0")):
+            sized = int(found.get("fd_dev_size", "0")) or "udev_path" in found
+            if value != "1" or not sized or not self._path(folder):
                 raise _answer(errno.EINVAL, path)
             if self._files[path] == "1":
                 raise _answer(errno.EEXIST, path)
-            if not Path(found["fd_dev_name"]).exists():
+            if "udev_path" in found:
+                self._claim(found["udev_path"], path)
+            elif not Path(found["fd_dev_name"]).exists():
                 self._create_file(found["fd_dev_name"])
         self._files[path] = value
+
+    def _claim(self, device: str, path: str) -> None:
+        """A block device is opened for one alone."""
+        if not self._is_device(device):
+            raise _answer(errno.ENOENT, path)
+        if self.opens(device):
+            raise _answer(errno.EBUSY, path)
 
 
 def _answer(number: int, path: str) -> OSError:

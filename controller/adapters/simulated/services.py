@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from controller.core import names
+from controller.core.desired import DhcpConfig
 from controller.core.names import Site
+from controller.core.observed import BootFileState, DhcpState
 from controller.core.render import dhcpd, ipxe
 from controller.core.steps import DeleteBootFile, LoadDhcp, WriteBootFile
-from controller.core.world import BootFileState, DhcpConfig, DhcpState
 from controller.ports.host import EffectFailed, EffectRefused, TftpState
 
 When = Literal["before", "during", "after"]

@@ -12,10 +12,11 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
+from controller.core.desired import DhcpConfig, Host, Subnet
 from controller.core.names import BOOT_FOLDER, BOOT_SCRIPT, Site
-from controller.core.world import DhcpConfig, Host, Subnet
 from manifests.types import Cidr, Hostname, Ipv4, Mac, shown
 
 NBPS: Mapping[str, tuple[str, ...]] = {"undionly.kpxe": ("00:00",), "ipxe.efi": ("00:07", "00:09"), "snponly.efi": ()}
@@ -25,6 +26,9 @@ NBPS: Mapping[str, tuple[str, ...]] = {"undionly.kpxe": ("00:00",), "ipxe.efi": 
 _FORCED: Mapping[Literal["auto", "bios", "uefi"], str] = {"bios": "undionly.kpxe", "uefi": "ipxe.efi"}
 _LEASE = "default-lease-time 30; min-lease-time 30; max-lease-time 30;"
 _IPXE = 'option user-class = "iPXE"'
+# iPXE's no-pxedhcp (176) inside its encapsulated options (175): it waits up to three seconds for the offers of other boot
+# servers else. By number, because a definition by name would replace one that the administrator's file may have.
+_ALONE = "option unknown-175 b0:01:01;"
 _PXE = 'substring(option vendor-class-identifier, 0, 9) = "PXEClient"'
 _HEADER = re.compile(
     r"# ggnet include: rewritten by GGnet whenever it differs\n"
@@ -59,6 +63,7 @@ def body(config: DhcpConfig, boot: str = BOOT_SCRIPT) -> str:
     return "\n".join([*parts, *stanzas(config).values(), ""])
 
 
+@lru_cache(4)
 def digest(config: DhcpConfig) -> str:
     """sha256 of the body: what ``DhcpState.file`` and ``loaded`` are compared with."""
     return hashlib.sha256(body(config).encode()).hexdigest()
@@ -81,8 +86,12 @@ def header(site: Site, generation: int, sha256: str) -> str:
     return text
 
 
+@lru_cache(2)
 def stanzas(config: DhcpConfig) -> Mapping[str, str]:
-    """Host name -> normal form, by name. A host of a network that somebody else answers on has none."""
+    """Host name -> normal form, by name. A host of a network that somebody else answers on has none.
+
+    Remembered: of the same thousands of hosts it is asked several times in each plan and in each load.
+    """
     served = [subnet for subnet in config.subnets if not subnet.external]
     others = [subnet for subnet in config.subnets if subnet.external]
     return {
@@ -160,6 +169,11 @@ def parse_header(text: str) -> Header | None:
     return split(text)[0]
 
 
+def own_hosts(text: str) -> Mapping[str, str]:
+    """What ``parse_hosts`` finds in a body that ``body`` made, by its lines alone."""
+    return {line.split(" ", 2)[1]: line for line in text.split("\n") if line.startswith("host ")}
+
+
 def parse_hosts(text: str) -> Mapping[str, str]:
     """Host name -> normal form of every host declaration, however it is laid out; never fails."""
     tokens = [token for token in _TOKEN.findall(text) if not token.startswith("#")]
@@ -217,7 +231,7 @@ def _subnet(subnet: Subnet, boot: str) -> str:
 def _choice(boot: str) -> list[str]:
     """What the client gets to run: a script for iPXE, else a program by architecture, nothing for an operating system."""
     script = "/".join(_plain(part) for part in boot.split("/"))
-    lines = [f"  if {_PXE} {{", f"    {_LEASE}", "  }", f"  if {_IPXE} {{", f'    filename "{script}";']
+    lines = [f"  if {_PXE} {{", f"    {_LEASE}", "  }", f"  if {_IPXE} {{", f'    filename "{script}";', f"    {_ALONE}"]
     for program, architectures in NBPS.items():
         if architectures:
             any_of = " or ".join(f"option ggnet-arch = {arch}" for arch in architectures)

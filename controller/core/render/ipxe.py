@@ -15,6 +15,8 @@ from manifests.types import Ipv4, Iqn, Name, shown
 PROGRAM_PATHS = frozenset(f"{BOOT_FOLDER}/{name}" for name in NBPS)
 CARDS = 8
 ATTEMPTS = 5
+SECRETS_PORT = 8067
+_FIRST = 0x80  # the BIOS's number for the drive that boots
 _PLAIN = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
 _MARK = "# ggnet boot script: rewritten by GGnet whenever it differs"
 _HEADER = re.compile(r"^# ggnet site (\S+) server (\S+) machine (\S+)$", re.ASCII | re.MULTILINE)
@@ -48,13 +50,16 @@ class SanUri:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The parts of a machine's script. ``site`` and ``server`` are the mark: who wrote it."""
+    """The parts of a machine's script. ``site`` and ``server`` are the mark: who wrote it. ``san`` is what boots, the first
+    of ``luns`` disks of its target."""
 
     site: str
     server: str
     machine: str
     initiator: Iqn
     san: SanUri
+    luns: int = 1
+    chap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +76,23 @@ def boot_script() -> str:
     return _CONSTANT
 
 
-def machine_script(site: Site, machine: str, initiator: Iqn, portal: str, target: Iqn) -> str:
-    """Stage two. ``portal`` is ``ADDRESS:PORT``. ValueError for a value that must not reach a script."""
+def machine_script(
+    site: Site, machine: str, initiator: Iqn, portal: str, target: Iqn, luns: int = 1, *, chap: bool = False
+) -> str:
+    """Stage two. ``portal`` is ``ADDRESS:PORT``. ValueError for a value that must not reach a script.
+
+    LUN 0 boots. The others are shown to what it boots as the BIOS drives 0x81 and on (UEFI: as further disks); they stay
+    out of the boot firmware table, where a system would take each for a target of its own to log in to.
+
+    TFTP gives its files to everyone: with ``chap`` the PC is sent on to where it is told its secret, before each attempt.
+    """
     name, uri = Name.parse(machine), san_uri(portal, 0, target)
+    hooks = "".join(
+        f"sanhook --no-describe --drive {_FIRST + n:#x} {san_uri(portal, n, target)} ||\n" for n in range(1, luns)
+    )
+    unhooks = "".join(f"sanunhook --drive {_FIRST + n:#x} ||\n" for n in range(1, luns))
+    asking = f"chain --autofree {secret_url(portal, machine)} || goto failed\n" if chap else ""
+    failed = ":failed\n" if chap else ""
     local = f"echo GGnet: {name} gets no disk from {portal}: going on with its local disk"
     return f"""#!ipxe
 {_MARK}
@@ -83,14 +102,19 @@ set attempt:int32 0
 :again
 inc attempt
 echo GGnet: {name} boots from {target} at {portal}, attempt ${{attempt}} of {ATTEMPTS}
-sanboot {uri} ||
-iseq ${{attempt}} {ATTEMPTS} && goto local ||
+{asking}{hooks}sanboot {uri} ||
+{failed}{unhooks}iseq ${{attempt}} {ATTEMPTS} && goto local ||
 sleep 3
 goto again
 :local
 {local}
 exit 0
 """
+
+
+def secret_url(portal: str, machine: str) -> str:
+    """Where a PC asks for what it has to know to log in at ``portal``."""
+    return f"http://{Ipv4.parse(portal.rpartition(':')[0])}:{SECRETS_PORT}/chap/{Name.parse(machine)}.ipxe"
 
 
 def parse_mark(text: str) -> Mark | None:
@@ -107,9 +131,10 @@ def parse_script(text: str) -> Script | None:
     if not mark or not initiator or not uri:
         return None
     try:
-        script = Script(mark.site, mark.server, mark.machine, Iqn.parse(initiator[1]), parse_san_uri(uri[1]))
+        san, luns, chap = parse_san_uri(uri[1]), 1 + text.count("\nsanhook "), "\n:failed\n" in text
+        script = Script(mark.site, mark.server, mark.machine, Iqn.parse(initiator[1]), san, luns, chap)
         site = Site(site=script.site, server=script.server)
-        again = machine_script(site, script.machine, script.initiator, script.san.portal, script.san.target)
+        again = machine_script(site, script.machine, script.initiator, san.portal, san.target, luns, chap=chap)
     except ValueError:
         return None
     return script if again == text else None

@@ -1,10 +1,12 @@
 """A store in memory and what an API process keeps beside it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
 import anyio.lowlevel
+from anyio.abc import TaskGroup
 
 from api.live.feed import Feed
 from api.live.liveness import Liveness
@@ -64,6 +66,15 @@ class Stand:
         self.hints = LocalHints()
         self.mirror = Mirror(self.store, clock, self.hints, remembered=self.remembered)
         self.feed = Feed(self.store, self.mirror, Liveness(self.mirror, self.store, clock, "default"), behind=self.behind)
+
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[TaskGroup]:
+        """Those who listen are told; what else runs meanwhile must end by itself."""
+        async with anyio.create_task_group() as follower:
+            follower.start_soon(self.feed.follow)
+            async with anyio.create_task_group() as tasks:
+                yield tasks
+            follower.cancel_scope.cancel()
 
     async def add(self, *numbers: int, **labels: str) -> None:
         await self.store.put([machine(f"pc{number}", number, labels=labels) for number in numbers], API, NOW)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.live.mirror import POLL
+from controller.adapters.hints import LocalHints
 from controller.ports.store import Gone, StoreError
 from manifests.kinds import KINDS, Object
 from tests.api.live.stands import Stand, until
@@ -62,16 +62,16 @@ async def test_while_the_store_is_lost_it_says_so_and_holds_what_it_knew() -> No
     stand.store.broken = False
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stand.mirror.follow)
-        await until(lambda: not stand.mirror.lost, 5)
+        await until(lambda: not stand.mirror.lost, 60)
         tasks.cancel_scope.cancel()
 
 
 async def test_a_hint_wakes_it_and_without_one_it_looks_by_itself() -> None:
-    stand = Stand()
+    stand, poll = Stand(), LocalHints().poll_seconds
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stand.mirror.follow)
-        await until(lambda: stand.mirror.known == 0, 5)
-        for hint, most in ((True, POLL / 2), (False, 3 * POLL)):
+        await until(lambda: stand.mirror.known == 0, 60)
+        for hint, most in ((True, poll / 2), (False, 3 * poll)):
             await anyio.sleep(0.05)
             await stand.add(2 if hint else 3)
             if hint:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 from controller.adapters.database import Database
-from controller.adapters.tables import metadata
+from controller.adapters.every_table import metadata
 
 ROWS = 5
 _JSON: tuple[Any, ...] = ({"b": 1.10, "a": [12345678901234567890, None, "\0"]}, [], "ü", 0, None)

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, text
 from controller.adapters import backup, backup_files, backup_tables, migrate, schema
 from controller.adapters.backup_archive import MANIFEST, Manifest, TablePart, write
 from controller.adapters.database import Database
+from controller.adapters.every_table import metadata
 from controller.adapters.store import SqlStore
-from controller.adapters.tables import metadata
 from controller.ports.backup import BackupError, Contents
 from tests.contracts.stores import API, NOW, later, machine
 from tests.controller.adapters import filled

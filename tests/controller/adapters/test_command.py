@@ -25,6 +25,14 @@ def alive(pidfile: Path) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
 
 
+def ended(pidfile: Path) -> bool:
+    """A signal is delivered before its process has had the time to end of it."""
+    until = time.monotonic() + 5
+    while alive(pidfile) and time.monotonic() < until:
+        time.sleep(0.01)
+    return not alive(pidfile)
+
+
 def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -85,19 +93,19 @@ def test_a_signal_is_told_as_a_signal() -> None:
 
 
 def test_a_program_over_its_time_is_killed_with_its_children(tmp_path: Path) -> None:
-    with pytest.raises(CommandOverrun, match=r"after 0.3 s: working"):
-        sh(f"echo working; sleep 60 & echo $! > {tmp_path}/pid; wait", timeout=0.3)
-    assert not alive(tmp_path / "pid")
+    with pytest.raises(CommandOverrun, match=r"after 1.5 s: working"):
+        sh(f"echo working; sleep 60 & echo $! > {tmp_path}/pid; wait", timeout=1.5)
+    assert ended(tmp_path / "pid")
 
 
 def test_a_cancelled_caller_leaves_no_program_behind(tmp_path: Path) -> None:
     async def work() -> Result:
-        with anyio.move_on_after(0.3):
+        with anyio.move_on_after(1.5):
             return await run(["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; wait"], timeout=60)
         return Result("", 0, b"", b"", 0)
 
     go(work)
-    assert not alive(tmp_path / "pid")
+    assert ended(tmp_path / "pid")
 
 
 def test_a_program_that_says_too_much_is_ended() -> None:

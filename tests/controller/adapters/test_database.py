@@ -9,8 +9,9 @@ import anyio
 import pytest
 from sqlalchemy import text
 
-from controller.adapters.database import Database, parse
+from controller.adapters.database import Database, lock, parse
 from controller.adapters.store import SqlStore
+from controller.adapters.tables import RESOURCE_VERSION
 from controller.ports.store import StoreError
 from tests.contracts.stores import API, NOW, machine
 from tests.servers import Postgres, free_port
@@ -196,3 +197,86 @@ async def test_a_transaction_that_the_server_ended_leaves_nothing(postgres_serve
         await write()
     assert await store.list() == ([], 0)
     await store.close()
+
+
+async def test_however_many_write_each_gets_its_turn_in_order_and_readers_wait_for_none(postgres_url: str) -> None:
+    """Longer than it takes to give up connecting; as it is when a thousand apply at once."""
+    database, order, seen = Database(postgres_url, connect_seconds=1), list[int](), list[float]()
+
+    async def write(number: int) -> None:
+        async with database.write() as conn:
+            await lock(conn, RESOURCE_VERSION)
+            order.append(number)
+            await anyio.sleep(0.04)
+
+    async def read() -> None:
+        while len(order) < 60:
+            began = anyio.current_time()
+            async with database.read() as conn:
+                await conn.execute(text("SELECT 1"))
+            seen.append(anyio.current_time() - began)
+            await anyio.sleep(0.1)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(60):
+            tasks.start_soon(write, number)
+        tasks.start_soon(read)
+    assert sorted(order) == list(range(60))
+    assert all(abs(at - number) <= 8 for at, number in enumerate(order)), order
+    assert len(seen) > 5
+    assert max(seen) < 1
+    await database.close()
+
+
+async def test_who_waits_for_a_turn_no_longer_than_it_wants_goes_at_once(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    async with anyio.create_task_group() as tasks:
+
+        async def hold() -> None:
+            async with database.write():
+                await anyio.sleep_forever()
+
+        for _ in range(8):
+            tasks.start_soon(hold)
+        await anyio.sleep(0.5)
+        began = anyio.current_time()
+        with anyio.move_on_after(0.1):
+            async with database.write():
+                raise AssertionError
+        assert anyio.current_time() - began < 0.5
+        tasks.cancel_scope.cancel()
+    await database.close()
+
+
+async def test_when_no_connection_is_to_be_had_nobody_waits_for_the_others() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        database = Database(f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/d", connect_seconds=0.3)
+        failed: list[float] = []
+        began = anyio.current_time()
+
+        async def write() -> None:
+            with pytest.raises(StoreError):
+                async with database.write():
+                    raise AssertionError
+            failed.append(anyio.current_time() - began)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(100):
+                tasks.start_soon(write)
+    assert len(failed) == 100
+    assert max(failed) < 3, "one after the other it would take four"
+    await database.close()
+
+
+async def test_only_what_may_be_lost_in_a_power_cut_waits_for_no_disk(sqlite_url: str, postgres_server: Postgres) -> None:
+    for url, ask, kept, lost in (
+        (sqlite_url, "PRAGMA synchronous", 2, 1),
+        (postgres_server.url("postgres"), "SHOW synchronous_commit", "on", "off"),
+    ):
+        database = Database(url)
+        for durable in (True, False, True, False):
+            async with database.write(durable=durable) as conn:
+                assert (await conn.exec_driver_sql(ask)).scalar_one() == (kept if durable else lost)
+        await database.close()

@@ -14,9 +14,9 @@ import pytest
 from controller.adapters.dhcpd_conf import read_main
 from controller.adapters.dhcpd_record import find
 from controller.adapters.dhcpd_trial import Trial, Verdict
+from controller.core.desired import DhcpConfig
 from controller.core.names import Site, dhcp_host
 from controller.core.render import dhcpd
-from controller.core.world import DhcpConfig
 from controller.ports.host import EffectFailed, EffectRefused
 from manifests.types import Ipv4
 from tests.contracts.dhcp_rigs import SITE, IscRig
@@ -281,6 +281,22 @@ def test_each_kind_of_client_gets_what_it_can_run(rig: IscRig) -> None:
         assert (lease == 30) == (PXE in options)
 
 
+ALONE = bytes([176, 1, 1])
+THEIRS = """option space ipxe;
+option ipxe-encap-opts code 175 = encapsulate ipxe;
+option ipxe.no-pxedhcp code 176 = unsigned integer 8;
+"""
+
+
+@pytest.mark.parametrize("theirs", ["", THEIRS], ids=["alone", "with options of the administrator's"])
+def test_ipxe_is_told_that_it_need_not_wait_for_other_boot_servers(rig: IscRig, theirs: str) -> None:
+    rig.conf.write_text(theirs + rig.conf.read_text())
+    load(rig, config(host(3)))
+    wanted = (55, bytes([1, 67, 175]))
+    assert rig.option(mac(3), 175, PXE, IPXE, wanted) == ALONE
+    assert rig.option(mac(3), 175, PXE, wanted) is None
+
+
 def test_a_stranger_is_answered_only_where_there_is_a_range(rig: IscRig) -> None:
     load(rig, config(host(3)))
     assert rig.address(mac(9)) is None
@@ -288,3 +304,12 @@ def test_a_stranger_is_answered_only_where_there_is_a_range(rig: IscRig) -> None
     load(rig, DhcpConfig((ranged,), (host(3),)))
     assert rig.ask(mac(9), PXE, patience=3)[0] in ("10.77.0.100", "10.77.0.101")
     assert rig.address(mac(3)) == "10.77.0.3"
+
+
+def test_a_file_that_changes_twice_within_a_tick_is_seen_as_it_is(rig: IscRig) -> None:
+    load(rig, config(host(3)))
+    whole = rig.include.read_bytes()
+    for number in range(100):
+        changed = whole.replace(b"10.77.0.3;", b"10.77.0.%d;" % (number % 2 + 4))
+        rig.include.write_bytes(changed)
+        assert look(rig).hosts[host(3).name].count(f"10.77.0.{number % 2 + 4};") == 1

@@ -13,12 +13,13 @@ from controller.adapters.lio import KernelLio
 from controller.adapters.simulated.configfs import FakeConfigFs
 from controller.adapters.workers import Workers
 from controller.core import targets
+from controller.core.observed import Login
 from controller.core.steps import PublishTarget, WithdrawTarget
-from controller.core.world import Login
 from controller.ports.host import EffectFailed, EffectRefused
 from tests.contracts.lio_bench import SITE, Bench, bench_on
 
 pytestmark = pytest.mark.anyio
+_DEADLINE = 1.0  # seconds: a busy machine needs some for what hangs nowhere
 
 
 @pytest.fixture
@@ -67,14 +68,14 @@ async def settled(fake: FakeConfigFs) -> int:
 async def test_a_hung_object_fails_at_its_deadline_is_fenced_off_and_delays_no_other(
     fake: FakeConfigFs, bench: Bench
 ) -> None:
-    lio = KernelLio(fake, SITE, deadline=0.2)
+    lio = KernelLio(fake, SITE, deadline=_DEADLINE)
     hung, other = bench.target("hung"), bench.target("other")
     with hanging(fake, "mkdir", f"{hung.iqn}/tpgt_1/np") as free:
         with pytest.raises(EffectFailed) as timeout:
             await lio.publish(PublishTarget(hung))
         assert timeout.value.reason == "KernelTimeout"
         assert "np/127.0.0.1:3260" in str(timeout.value)
-        with anyio.fail_after(0.15):
+        with anyio.fail_after(0.9 * _DEADLINE):
             with pytest.raises(EffectFailed) as fenced:
                 await lio.withdraw(WithdrawTarget(hung.iqn))
             await lio.publish(PublishTarget(other))
@@ -90,7 +91,7 @@ async def test_a_hung_object_fails_at_its_deadline_is_fenced_off_and_delays_no_o
 
 
 async def test_sixteen_hung_objects_do_not_stop_a_seventeenth(fake: FakeConfigFs, bench: Bench) -> None:
-    lio = KernelLio(fake, SITE, deadline=0.2)
+    lio = KernelLio(fake, SITE, deadline=_DEADLINE)
     with hanging(fake, "mkdir", ":hung"):
         refused = []
 
@@ -104,7 +105,7 @@ async def test_sixteen_hung_objects_do_not_stop_a_seventeenth(fake: FakeConfigFs
             for n in range(16):
                 tasks.start_soon(publish, f"hung{n}")
         assert refused == ["KernelTimeout"] * 16
-        with anyio.fail_after(1):
+        with anyio.fail_after(0.9 * _DEADLINE):
             await lio.publish(PublishTarget(bench.target("other")))
 
 
@@ -130,12 +131,12 @@ async def test_at_most_sixteen_threads_are_in_the_kernel(fake: FakeConfigFs, ben
 async def test_a_look_that_hangs_at_one_target_still_tells_the_others(fake: FakeConfigFs, bench: Bench) -> None:
     for machine in ("a", "b", "c"):
         await bench.published(machine)
-    lio = KernelLio(fake, SITE, deadline=0.2)
+    lio = KernelLio(fake, SITE, deadline=_DEADLINE)
     with hanging(fake, "read", f"{SITE.target('b')}/tpgt_1/enable"):
         state = await lio.observe(None)
         assert set(state.targets) == {SITE.target("a"), SITE.target("c")}
         assert set(state.unreadable) == {SITE.target("b")}
-        with anyio.fail_after(0.15):
+        with anyio.fail_after(0.9 * _DEADLINE):
             again = await lio.observe(None)
             logins = await lio.logins({SITE.target("b"): SITE.initiator("b"), SITE.target("a"): SITE.initiator("a")})
         assert set(again.unreadable) == {SITE.target("b")}

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from controller.adapters.logs import Form, Logs, form
+from controller.core.secrets import Mask
 
 TOKEN = "Zk3-secret-of-this-process"
 
@@ -118,6 +119,26 @@ def test_what_a_stranger_sends_begins_no_line_and_rules_no_terminal(opened: Open
         assert not set(told) & {"\r", "\x07", "\x9b", "\u2028", "\u202e"}
         assert "\x1b]" not in told
         assert "\x1b[2J" not in told
+
+
+_VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.sampled_from([TOKEN, "token=abcdefgh"])
+)
+_NAMES = st.one_of(
+    st.sampled_from(["who", "status", "password", "request_id", TOKEN]), st.from_regex("[a-z]{3,9}", fullmatch=True)
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(_NAMES.filter(lambda name: name not in ("event", "level", "timestamp")), _VALUES | st.lists(_VALUES)))
+@example({"one": 1, "yes": True, "half": 1.0, "no": 0.0, "not": False, "password": None})
+@example({"far": float("inf"), "none": float("nan"), "request_id": TOKEN, "long": f"{'x' * 80} {TOKEN}"})
+def test_a_line_says_what_was_said_but_for_secrets(opened: Opened, fields: dict[str, Any]) -> None:
+    out = opened("json", "info")
+    structlog.get_logger().info("said", **fields)
+    (line,) = lines(out)
+    told = {**fields, "event": "said", "level": "info", "timestamp": line["timestamp"]}
+    assert json.dumps(line, sort_keys=True) == json.dumps(Mask([TOKEN]).fields(told), sort_keys=True)
 
 
 def test_machines_read_json_and_people_lines() -> None:

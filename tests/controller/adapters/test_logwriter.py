@@ -13,7 +13,7 @@ def test_all_that_is_written_comes_out_in_order() -> None:
     writer = LogWriter(out)
     for number in range(5000):
         writer.write(f"{number}\n")
-    writer.close()
+    writer.close(30)
     assert out.getvalue() == "".join(f"{number}\n" for number in range(5000))
 
 

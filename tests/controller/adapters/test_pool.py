@@ -12,11 +12,14 @@ import anyio
 import pytest
 
 from controller.adapters import pool_copy, pool_source
+from controller.adapters.images.problem import SourceProblem
 from controller.adapters.pool import PoolDir
-from controller.core.steps import CreateOverlay, DeleteOverlay, ImportImage
-from controller.core.world import Golden
+from controller.core.desired import Golden
+from controller.core.observed import OverlayState
+from controller.core.steps import CommitOverlay, CreateOverlay, DeleteOverlay, ImportImage
 from controller.ports.host import EffectFailed, EffectRefused
-from tests.contracts.pool_bench import disk, mounted, overlay_name, why_no_mount
+from tests.contracts.pool_bench import disk, mounted, overlay_name, why_no_mount, xfs
+from tests.controller.adapters.images.disks import QEMU, image, raw_disk
 
 pytestmark = pytest.mark.anyio
 WIN = Golden("win11", "win11.raw")
@@ -152,6 +155,25 @@ async def test_a_cancelled_import_stops_and_leaves_nothing(pool: Pool) -> None:
     assert pool.hidden() == []
 
 
+async def test_no_two_make_the_next_version_of_an_image_at_once(pool: Pool) -> None:
+    pool.put(disk(1))
+    await pool.dir.import_image(IMPORT)
+    await pool.dir.create_overlay(CreateOverlay(overlay_name(), len(disk(1))))
+    with pool.put(b"", "endless.raw").open("r+b") as file:
+        file.truncate(1 << 40)
+    commit = CommitOverlay(overlay_name(), 2, "commit one", "pc07")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pool.dir.import_image, ImportImage("win11", 2, "endless.raw"))
+        await anyio.sleep(0.1)
+        with pytest.raises(EffectFailed) as failed:
+            await pool.dir.commit_overlay(commit)
+        tasks.cancel_scope.cancel()
+    assert failed.value.reason == "Busy"
+    assert await eventually(lambda: pool.dir.commit_overlay(commit)) in ("copy", "reflink")
+    assert (pool.images / "win11@v2.raw").read_bytes() == disk(1)
+    assert pool.hidden() == []
+
+
 async def eventually(act: Callable[[], Awaitable[str]]) -> str:
     """Once the thread that was left behind has noticed."""
     for _ in range(500):
@@ -230,6 +252,28 @@ async def test_a_full_pool_makes_no_half_overlay(small: Pool) -> None:
 
 
 @MOUNTS
+async def test_a_commit_in_a_full_pool_makes_no_half_version_keeps_the_disk_and_goes_on_once_there_is_room(
+    small: Pool,
+) -> None:
+    small.put(os.urandom(400 << 10))
+    await small.dir.import_image(IMPORT)
+    await small.dir.create_overlay(CreateOverlay(overlay_name(), 400 << 10))
+    kept = small.overlays / str(overlay_name())
+    with kept.open("r+b") as file:
+        file.write(b"acknowledged")
+    (small.root / "filler").write_bytes(bytes(600 << 10))
+    commit = CommitOverlay(overlay_name(), 2, "commit one", "pc07")
+    with pytest.raises(EffectFailed) as failed:
+        await small.dir.commit_overlay(commit)
+    assert failed.value.reason == "PoolFull"
+    assert sorted(path.name for path in small.images.iterdir()) == ["win11@v1.json", "win11@v1.raw"]
+    assert kept.read_bytes().startswith(b"acknowledged")
+    (small.root / "filler").unlink()
+    await small.dir.commit_overlay(commit)
+    assert (small.images / "win11@v2.raw").read_bytes() == kept.read_bytes()
+
+
+@MOUNTS
 async def test_no_session_is_begun_that_would_eat_into_the_reserve(small: Pool) -> None:
     small.put(os.urandom(600 << 10))
     await small.dir.import_image(IMPORT)
@@ -284,26 +328,96 @@ async def test_a_source_outside_the_import_folder_is_refused(pool: Pool, source:
     assert "plain relative path" in await pool.source(Golden("win11", source))
 
 
-HEADERS = [b"QFI\xfb", b"conectix", b"vhdxfile", b"KDMV", b"# Disk DescriptorFile\nversion=1", b"COWD", b"<<< Oracle VM"]
+HEADERS = {
+    b"QFI\xfb": "SourceRefused",
+    b"conectix": "SourceCorrupt",
+    b"vhdxfile": "SourceCorrupt",
+    b"KDMV": "SourceRefused",
+    b"# Disk DescriptorFile\nversion=1": "SourceForeign",
+    b"<<< Oracle VM": "SourceForeign",
+    b"\x1f\x8b\x08": "SourceNotADisk",
+}
 
 
 @pytest.mark.parametrize("header", HEADERS)
-async def test_another_format_that_calls_itself_raw_is_told_how_to_convert(pool: Pool, header: bytes) -> None:
+async def test_what_is_no_disk_is_told_at_the_first_look_and_never_imported(pool: Pool, header: bytes) -> None:
     pool.put(header.ljust(1024, b"\0"))
-    assert "qemu-img convert -O raw win11.raw" in await pool.source()
+    assert (await pool.source()).startswith("win11.raw: it is ")
     with pytest.raises(EffectRefused) as refusal:
         await pool.dir.import_image(IMPORT)
-    assert refusal.value.reason == "SourceNotRaw"
+    assert refusal.value.reason == HEADERS[header]
+    assert not pool.images.exists()
 
 
-async def test_a_fixed_vhd_is_known_by_its_last_sector(pool: Pool) -> None:
-    pool.put(bytes(4096) + b"conectix".ljust(512, b"\0"))
-    assert "is a VHD image" in await pool.source()
-
-
-async def test_a_raw_file_that_is_declared_as_something_else_is_told_to_be_converted(pool: Pool) -> None:
+async def test_a_disk_that_is_declared_as_something_else_is_not_imported_as_that(pool: Pool) -> None:
     pool.put(disk(1))
-    assert "vmdk image" in await pool.source(Golden("win11", "win11.raw", "vmdk"))
+    assert await pool.source(Golden("win11", "win11.raw", "vmdk")) == (
+        "win11.raw: its content is raw, not vmdk: change spec.format"
+    )
+
+
+@QEMU
+@pytest.mark.parametrize("kind", ["qcow2-zstd", "vhd-dynamic", "vhdx-dynamic", "vmdk-stream"])
+async def test_an_image_becomes_a_version_with_the_size_and_the_digest_of_its_disk(
+    pool: Pool, tmp_path: Path, kind: str
+) -> None:
+    plain = raw_disk(tmp_path / "disk.raw", 16 << 20, pieces=4)
+    source = image(plain, kind, tmp_path).rename(pool.imports / "win11.raw")
+    assert await pool.source() == "usable"
+    assert await pool.dir.import_image(IMPORT) == "copy"
+    made = (await pool.dir.observe([])).state.images["win11"][1]
+    assert (made.size, made.sha256) == (16 << 20, hashlib.sha256(plain.read_bytes()).hexdigest())
+    assert made.stamp.size == source.stat().st_size
+    assert await pool.dir.import_image(IMPORT) == "copy", "it is there already"
+    assert pool.hidden() == []
+
+
+@QEMU
+async def test_the_same_disk_in_another_format_is_no_new_version(pool: Pool, tmp_path: Path) -> None:
+    plain = raw_disk(tmp_path / "disk.raw", 16 << 20, pieces=4)
+    pool.put(plain.read_bytes())
+    await pool.dir.import_image(IMPORT)
+    pool.put(image(plain, "vhdx-dynamic", tmp_path).read_bytes())
+    assert await pool.dir.import_image(ImportImage("win11", 2, "win11.raw")) == "unchanged"
+    assert list((await pool.dir.observe([])).state.images["win11"]) == [1]
+
+
+@QEMU
+async def test_an_image_that_cannot_be_read_to_its_end_leaves_nothing(pool: Pool, tmp_path: Path) -> None:
+    source = image(raw_disk(tmp_path / "disk.raw", 16 << 20, pieces=4), "qcow2-zlib", tmp_path)
+    content = bytearray(source.read_bytes())
+    content[5 << 16 : 6 << 16] = b"\xff" * (1 << 16)
+    pool.put(bytes(content))
+    with pytest.raises(EffectRefused, match=r"win11\.raw: it "):
+        await pool.dir.import_image(IMPORT)
+    assert list(pool.images.iterdir()) == []
+
+
+@QEMU
+@MOUNTS
+async def test_a_pool_that_fills_up_while_an_image_is_converted_loses_nothing_and_recovers(
+    small: Pool, tmp_path: Path
+) -> None:
+    small.put(image(raw_disk(tmp_path / "disk.raw", 16 << 20, pieces=3), "qcow2-zlib", tmp_path).read_bytes())
+    (small.root / "filler").write_bytes(bytes(1100 << 10))
+    with pytest.raises(EffectFailed) as failure:
+        await small.dir.import_image(IMPORT)
+    assert failure.value.reason == "PoolFull"
+    assert small.hidden() == []
+    (small.root / "filler").unlink()
+    await small.dir.import_image(IMPORT)
+    assert (small.images / "win11@v1.raw").read_bytes() == (tmp_path / "disk.raw").read_bytes()
+
+
+@QEMU
+@MOUNTS
+async def test_a_conversion_that_would_take_the_reserve_is_refused_and_leaves_nothing(small: Pool, tmp_path: Path) -> None:
+    small.dir = PoolDir(small.root, small.imports, reserve=0.7)
+    small.put(image(raw_disk(tmp_path / "disk.raw", 16 << 20, pieces=2), "qcow2-zlib", tmp_path).read_bytes())
+    with pytest.raises(EffectRefused) as refusal:
+        await small.dir.import_image(IMPORT)
+    assert refusal.value.reason == "PoolReserve"
+    assert small.hidden() == []
 
 
 async def test_links_in_the_pool_are_not_followed(pool: Pool, tmp_path: Path) -> None:
@@ -353,7 +467,7 @@ def test_a_source_path_is_walked_without_leaving_descriptors_open(pool: Pool) ->
     with pool_source.opened(pool.imports, "a/b/x.raw") as fd:
         assert pool_source.stamp(fd).size == len(disk(1))
     for bad in ("a/b/none", "a/none/x", "a/b", "a/b/x.raw/y"):
-        with pytest.raises(pool_source.SourceProblem), pool_source.opened(pool.imports, bad):
+        with pytest.raises(SourceProblem), pool_source.opened(pool.imports, bad):
             pass
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
@@ -365,3 +479,65 @@ def test_an_answer_of_the_disk_is_told_with_its_name(pool: Pool) -> None:
     with pytest.raises(EffectFailed) as failed:
         anyio.run(pool.dir.create_overlay, CreateOverlay(overlay_name(), len(disk(1))))
     assert os.strerror(errno.ENOTDIR) in str(failed.value) or os.strerror(errno.EEXIST) in str(failed.value)
+
+
+# --- drivers ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(Path("/dev/mapper/control").exists(), reason="here is a device-mapper: the lab's guest has the others")
+async def test_snapshots_that_were_asked_for_and_cannot_be_made_are_refused_and_leave_nothing(pool: Pool) -> None:
+    pool.dir = PoolDir(pool.root, pool.imports, reserve=0.0, driver="snapshot")
+    pool.put(disk(1))
+    await pool.dir.import_image(IMPORT)
+    assert (await pool.dir.observe([])).state.driver == "snapshot"
+    with pytest.raises(EffectRefused) as refusal:
+        await pool.dir.create_overlay(CreateOverlay(overlay_name(form="cow"), len(disk(1))))
+    assert (refusal.value.reason, "modprobe" in str(refusal.value)) == ("SnapshotsUnavailable", True)
+    assert list(pool.overlays.iterdir()) == []
+
+
+@MOUNTS
+async def test_a_clone_that_was_asked_for_is_never_replaced_by_a_copy_and_a_copy_never_by_a_clone(
+    tmp_path: Path,
+) -> None:
+    with mounted(tmp_path / "tmpfs", "-t", "tmpfs", "-o", "size=8m", "tmpfs") as plain, xfs(tmp_path) as shared:
+        for place, driver, expected in ((plain, "reflink", None), (shared, "reflink", "reflink"), (shared, "copy", "copy")):
+            pool = Pool(place / driver)
+            pool.put(disk(1))
+            pool.dir = PoolDir(pool.root, pool.imports, reserve=0.0, driver=driver)
+            await pool.dir.import_image(IMPORT)
+            action = CreateOverlay(overlay_name(), len(disk(1)))
+            if expected is None:
+                with pytest.raises(EffectRefused) as refusal:
+                    await pool.dir.create_overlay(action)
+                assert (refusal.value.reason, "GGNET_POOL_DRIVER" in str(refusal.value)) == ("DriverUnavailable", True)
+                assert list(pool.overlays.iterdir()) == []
+            else:
+                assert await pool.dir.create_overlay(action) == expected
+
+
+async def test_a_store_without_a_device_mapper_is_no_disk_and_can_be_deleted(pool: Pool) -> None:
+    pool.put(disk(1))
+    await pool.dir.import_image(IMPORT)
+    pool.overlays.mkdir()
+    store = pool.overlays / str(overlay_name(form="cow"))
+    store.write_bytes(bytes(1 << 16))
+    found = (await pool.dir.observe([])).state.overlays[store.name]
+    assert (found.state, found.size, found.method) == (OverlayState.INACTIVE, len(disk(1)), "snapshot")
+    await pool.dir.delete_overlay(DeleteOverlay(overlay_name(form="cow")))
+    assert list(pool.overlays.iterdir()) == []
+
+
+async def test_what_a_whole_file_takes_is_told_and_a_quiet_look_tells_the_very_same(pool: Pool) -> None:
+    pool.put(os.urandom(1 << 20))
+    await pool.dir.import_image(IMPORT)
+    await pool.dir.create_overlay(CreateOverlay(overlay_name(), 4 << 20))
+    [before] = (await pool.dir.observe([])).state.overlays.values()
+    assert before.used == pytest.approx(1 << 20, rel=0.1)
+    [again] = (await pool.dir.observe([])).state.overlays.values()
+    assert again is before
+    with (pool.overlays / str(overlay_name())).open("r+b") as file:
+        file.seek(2 << 20)
+        file.write(os.urandom(1 << 20))
+    [after] = (await pool.dir.observe([])).state.overlays.values()
+    assert after.used == pytest.approx(2 << 20, rel=0.1)

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, inspect, text
 
 from controller.adapters import migrate, schema
 from controller.adapters.database import Database
+from controller.adapters.every_table import metadata
 from controller.adapters.store import SqlStore
-from controller.adapters.tables import metadata
 from controller.ports.store import StoreError
 from migrations import NEWEST
 from tests.contracts.stores import API, NOW, machine

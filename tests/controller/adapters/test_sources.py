@@ -39,12 +39,16 @@ def commit(work: Path, files: dict[str, str], message: str = "change") -> str:
     return git(work, "rev-parse", "HEAD").strip()
 
 
-@pytest.fixture
-def work(tmp_path: Path) -> Path:
+@pytest.fixture(params=["read where it lies", "fetched"])
+def work(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     folder = tmp_path / "work"
     folder.mkdir()
-    git(folder, "init", "-q", "-b", "main")
+    elsewhere = [f"--separate-git-dir={tmp_path / 'apart'}"] if request.param == "fetched" else []
+    git(folder, "init", "-q", "-b", "main", *elsewhere)
     return folder
+
+
+plain = pytest.mark.parametrize("work", ["read where it lies"], indirect=True)
 
 
 def source(tmp_path: Path, text: str) -> GitSource:
@@ -96,13 +100,14 @@ def test_a_repository_that_cannot_be_read_whole_is_an_error_not_an_empty_set(
         address += "#main:sites/north"
     else:
         blob = git(work, "rev-parse", "HEAD:a.yaml").strip()
-        path = work / ".git/objects" / blob[:2] / blob[2:]
+        path = Path(git(work, "rev-parse", "--absolute-git-dir").strip(), "objects", blob[:2], blob[2:])
         path.chmod(0o644)
         path.write_bytes(path.read_bytes()[:5])
     with pytest.raises(SourceError):
         anyio.run(source(tmp_path, address).read)
 
 
+@pytest.mark.parametrize("work", ["fetched"], indirect=True)
 def test_what_a_killed_git_left_behind_is_in_nobodys_way(tmp_path: Path, work: Path) -> None:
     commit(work, {"a.yaml": "a: 1\n"})
     anyio.run(source(tmp_path, str(work)).read)
@@ -116,6 +121,53 @@ def test_what_a_killed_git_left_behind_is_in_nobodys_way(tmp_path: Path, work: P
     with pytest.raises(SourceError):
         anyio.run(restarted.read)
     assert anyio.run(restarted.read).files == {"a.yaml": b"a: 3\n"}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["loose", "packed"])
+@pytest.mark.parametrize("ref", ["HEAD", "main", "refs/heads/main", "v1", "note"])
+def test_every_name_of_a_commit_leads_to_it_loose_and_packed(tmp_path: Path, work: Path, ref: str, packed: bool) -> None:
+    sha = commit(work, {"a.yaml": "a: 1\n"})
+    git(work, "tag", "v1")
+    git(work, "tag", "--annotate", "--message=a note", "note")
+    if packed:
+        git(work, "gc", "--quiet")
+        git(work, "pack-refs", "--all")
+    reader = source(tmp_path, f"{work}#{ref}")
+    assert anyio.run(reader.read).sha == sha
+    assert anyio.run(reader.read).files == {"a.yaml": b"a: 1\n"}
+
+
+@plain
+def test_nothing_that_a_repository_here_configures_is_run(tmp_path: Path, work: Path) -> None:
+    commit(work, {"a.yaml": "a: 1\n", "b.yaml": "b: 1\n"})
+    said = tmp_path / "said"
+    evil = f"sh -c 'touch {said}'"
+    for key in ("core.fsmonitor", "core.sshCommand", "gpg.program", "core.pager", "remote.origin.uploadpack"):
+        git(work, "config", key, evil)
+    for key, value in {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.promisor": "true",
+        "remote.origin.url": f"file://{tmp_path}",
+        "log.showSignature": "true",
+    }.items():
+        git(work, "config", key, value)
+    assert set(anyio.run(source(tmp_path, str(work)).read).files) == {"a.yaml", "b.yaml"}
+    blob = git(work, "rev-parse", "HEAD:a.yaml").strip()
+    (work / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(SourceError, match=r"work"):
+        anyio.run(source(tmp_path, str(work)).read)
+    assert not said.exists()
+
+
+@pytest.mark.parametrize("link", ["ref: ../../secret", "ref: refs/heads/none", "/etc/hostname", ""])
+def test_a_head_that_leads_nowhere_is_an_error(tmp_path: Path, work: Path, link: str) -> None:
+    commit(work, {"a.yaml": "a: 1\n"})
+    home = Path(git(work, "rev-parse", "--absolute-git-dir").strip())
+    (home.parent / "secret").write_text("0" * 40)
+    (home / "HEAD").write_text(f"{link}\n")
+    with pytest.raises(SourceError):
+        anyio.run(source(tmp_path, str(work)).read)
 
 
 def test_symlinks_in_a_commit_are_refused_by_name(tmp_path: Path, work: Path) -> None:
@@ -144,6 +196,7 @@ def test_a_password_in_a_url_is_never_shown(tmp_path: Path) -> None:
     assert "secret" not in source(tmp_path, address).name
 
 
+@plain
 def test_a_repository_is_told_from_a_folder(tmp_path: Path, work: Path) -> None:
     assert is_repository(work)
     assert not is_repository(tmp_path)
@@ -205,6 +258,7 @@ def test_a_changed_file_wakes_the_reader_of_a_folder(tmp_path: Path) -> None:
     assert _waking(lambda: FolderSource(tmp_path, 60), touch) == 2
 
 
+@plain
 def test_a_commit_wakes_the_reader_of_a_local_repository(tmp_path: Path, work: Path) -> None:
     commit(work, {"a.yaml": "a: 1\n"})
 

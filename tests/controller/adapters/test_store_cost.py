@@ -49,7 +49,7 @@ async def test_a_quiet_sweep_asks_once_and_reads_no_spec(store: SqlStore) -> Non
     await store.put([machine()], GIT, NOW)
     with counted(store) as statements:
         await store.versions()
-    _, query = statements
+    (query,) = statements
     async with store._db.read() as conn:
         plan = [row.detail for row in await conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
     assert plan == ["SCAN objects USING COVERING INDEX ix_objects_versions"]

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def _until_told(file: Path, told: list[frozenset[str]]) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         while not told:
             file.write_text("touched")
             await anyio.sleep(0.05)
@@ -27,7 +27,7 @@ async def test_a_change_is_told_with_its_path_and_watching_stops_at_once(tmp_pat
         began = time.monotonic()
         tasks.cancel_scope.cancel()
     assert str(tmp_path / "file") in told[0]
-    assert time.monotonic() - began < 1, "watchfiles itself looks for a cancellation every five seconds"
+    assert time.monotonic() - began < 4, "watchfiles itself looks for a cancellation every five seconds"
 
 
 async def test_a_folder_that_is_not_there_silences_no_other(tmp_path: Path) -> None:
@@ -58,5 +58,5 @@ async def test_a_folder_that_was_replaced_is_followed_again(tmp_path: Path) -> N
 
 
 async def test_following_ends_when_there_is_nothing_to_follow(tmp_path: Path) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         await follow([tmp_path / "absent"], lambda paths: None)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from controller.core.names import Site
-from controller.core.world import DhcpState, Observed, PoolState, SourceFile, Stamp
+from controller.core.observed import DhcpState, Observed, PoolState, SourceFile, Stamp
 from manifests.image import Image
 from manifests.kinds import KINDS, Object
 from manifests.machine import Machine
@@ -47,8 +47,8 @@ def machine(number: int, *, meta: dict[str, Any] | None = None, **spec: Any) -> 
     return made
 
 
-def image(name: str = "win11", **meta: Any) -> Image:
-    made = stored("Image", name, {"source": {"path": f"{name}.raw"}}, **meta)
+def image(name: str = "win11", *, channels: dict[str, str] | None = None, **meta: Any) -> Image:
+    made = stored("Image", name, {"source": {"path": f"{name}.raw"}, "channels": channels}, **meta)
     assert isinstance(made, Image)
     return made
 

@@ -1,7 +1,7 @@
 """A host small enough to trust: what each step is meant to do, and nothing else.
 
 It refuses what the real one must refuse, by assertion: cutting a live disk unasked, exporting a file that is not there,
-deleting a file that is exported. ``texts`` remembers what the boot scripts say, by digest.
+deleting a file that is exported. ``texts`` remembers what the boot scripts say, by digest; ``day`` is today.
 """
 
 import hashlib
@@ -11,25 +11,31 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from controller.core import names
+from controller.core.observed import BootFileState, ImageFile, Login, Observed, OverlayFile, OverlayState, TargetState
 from controller.core.render import dhcpd
 from controller.core.steps import (
+    ActivateOverlay,
     Blocked,
+    CommitOverlay,
     CreateOverlay,
     DeleteBootFile,
     DeleteOverlay,
+    DeleteVersion,
+    DiscardSource,
     Done,
     Failed,
     ImportImage,
     LoadDhcp,
+    NoteUse,
     Outcome,
     Plan,
     PublishTarget,
+    ReleaseVersion,
     Step,
     WithdrawTarget,
     WriteBootFile,
 )
 from controller.core.targets import cutting, difference, facts
-from controller.core.world import BootFileState, ImageFile, Login, Observed, OverlayFile, TargetState
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -41,6 +47,7 @@ class World:
     observed: Observed
     texts: Mapping[str, str] = field(default_factory=dict)
     refuses: frozenset[str] = frozenset()
+    day: int = 0
 
     def with_(self, **parts: object) -> "World":
         return replace(self, observed=replace(self.observed, **parts))  # type: ignore[arg-type]
@@ -79,17 +86,45 @@ def do(step: Step, world: World) -> World:
         case ImportImage(image, version, _):
             stamp = pool.sources[image].stamp
             assert stamp is not None
-            made = ImageFile(version, stamp.size, sha(f"{image} {stamp.mtime_ns}"), stamp)
+            made = ImageFile(version, stamp.size, sha(f"{image} {stamp.mtime_ns}"), stamp, step.action.identity)
             images = {**pool.images, image: {**pool.images.get(image, {}), version: made}}
             return world.with_(pool=replace(pool, images=images))
-        case CreateOverlay(name, size):
-            assert str(name) not in pool.overlays, "made twice"
+        case DeleteVersion(image, version):
+            on = {(name.image, name.version) for text in pool.overlays if (name := names.OverlayName.parse(text))}
+            on |= {golden for name in _exported(world) if (golden := names.parse_golden(name))}
+            assert (image, version) not in on, "deleted while something stands on it"
+            images = {**pool.images, image: without(pool.images[image], version)}
+            return world.with_(pool=replace(pool, images=images))
+        case ReleaseVersion(image, version, until):
+            told = replace(pool.images[image][version], released=until)
+            images = {**pool.images, image: {**pool.images[image], version: told}}
+            return world.with_(pool=replace(pool, images=images))
+        case NoteUse(image, version):
+            return _note(image, version, world)
+        case CreateOverlay(name, size, limit, durable):
+            there = pool.overlays.get(str(name))
+            assert there is None or there.state is OverlayState.LOST, "made twice"
             assert pool.images[name.image][name.version].size == size
-            return world.with_(pool=replace(pool, overlays={**pool.overlays, str(name): OverlayFile(size, "copy")}))
+            assert name.exported not in _exported(world), "made anew while a target stands on what was there"
+            made_so = OverlayFile(size, "snapshot", 0, limit, durable=durable)
+            file = made_so if name.form == "cow" else OverlayFile(size, "copy")
+            return world.with_(pool=replace(pool, overlays={**pool.overlays, str(name): file}))
+        case ActivateOverlay(name, limit, durable):
+            old = pool.overlays[str(name)]
+            assert old.state is not OverlayState.FULL or name.exported not in _exported(world), "mended while it is open"
+            file = replace(old, limit=max(limit, old.limit or 0), durable=durable, state=OverlayState.READY)
+            return world.with_(pool=replace(pool, overlays={**pool.overlays, str(name): file}))
+        case CommitOverlay(name, version, identity):
+            assert name.exported not in _exported(world), "committed while a target stands on it"
+            versions = pool.images[name.image]
+            assert version not in versions, "a version was made anew"
+            made = replace(versions[name.version], version=version, sha256=sha(identity), identity=identity)
+            return world.with_(pool=replace(pool, images={**pool.images, name.image: {**versions, version: made}}))
         case DeleteOverlay(name):
-            exported = {state.facts.get("backstore/path", "").rpartition("/")[2] for state in observed.targets.values()}
-            assert str(name) not in exported, "deleted while a target stands on it"
+            assert name.exported not in _exported(world), "deleted while a target stands on it"
             return world.with_(pool=replace(pool, overlays=without(pool.overlays, str(name))))
+        case DiscardSource(identity):
+            return world.with_(pool=replace(pool, brought=pool.brought - {identity}))
         case PublishTarget():
             return _publish(step.action, world)
         case WithdrawTarget(iqn, cut):
@@ -103,17 +138,43 @@ def do(step: Step, world: World) -> World:
             return _load(step.action, world)
 
 
+def _note(image: str, version: int, world: World) -> World:
+    versions = world.observed.pool.images[image]
+    noted = {**versions, version: replace(versions[version], used=world.day)}
+    return world.with_(pool=replace(world.observed.pool, images={**world.observed.pool.images, image: noted}))
+
+
+def _exported(world: World) -> set[str]:
+    paths = (value for state in world.observed.targets.values() for fact, value in state.facts.items() if _is_path(fact))
+    return {path.rpartition("/")[2] for path in paths}
+
+
+def _is_path(fact: str) -> bool:
+    return fact.endswith("/path") and fact.startswith(("backstore/", "disk/"))
+
+
 def _publish(action: PublishTarget, world: World) -> World:
     target, observed = action.target, world.observed
-    name = target.path.rpartition("/")[2]
-    golden = names.parse_golden(name)
-    there = golden[1] in observed.pool.images.get(golden[0], {}) if golden else name in observed.pool.overlays
-    assert there, f"{target.path} would be created empty"
+    for lun in target.luns:
+        assert _there(lun.path, observed), f"{lun.path} would be created empty"
+    names_of = [lun.backstore for lun in target.luns]
+    assert len(set(names_of)) == len(names_of), "one disk twice"
     old = observed.targets.get(target.iqn, TargetState({}))
     cut = cutting(target.initiator, difference(facts(target), old.facts))
     assert action.cut or not cut or old.login is Login.NONE, f"a live disk was cut: {cut}"
     state = TargetState(facts(target)) if cut else TargetState(facts(target), old.login, old.peer)
     return world.with_(targets={**observed.targets, target.iqn: state})
+
+
+def _there(path: str, observed: Observed) -> bool:
+    name = path.rpartition("/")[2]
+    golden = names.parse_golden(name)
+    ready = {
+        overlay.exported
+        for text, file in observed.pool.overlays.items()
+        if (overlay := names.OverlayName.parse(text)) and file.state is OverlayState.READY
+    }
+    return golden[1] in observed.pool.images.get(golden[0], {}) if golden else name in ready
 
 
 def _write(action: WriteBootFile, owners: frozenset[str], world: World) -> World:
@@ -158,10 +219,12 @@ def _gets_a_disk(world: World, iqn: str, initiator: str, portal: str) -> bool:
     state = {str(name): state for name, state in world.observed.targets.items()}.get(iqn)
     if state is None:
         return False
+    booted = state.facts.get("lun/0", "nothing")
+    device = "backstore" if booted.endswith("-os") else f"disk/{booted.rpartition('-')[2]}"
     required = {
-        "backstore/enable": "1",
+        device: booted,
+        f"{device}/enable": "1",
         "tpg/enable": "1",
-        "lun/0": state.facts.get("backstore", "no backstore"),
         f"acl/{initiator}": "1",
         f"acl/{initiator}/lun/0": "0",
         f"portal/{portal}": "1",

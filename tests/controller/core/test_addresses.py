@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from controller.core.addresses import is_allowed, networks, plain, refusal
-from controller.core.endpoints import Endpoint
+from manifests.endpoints import Endpoint
 
 PLACES = {
     "0.0.0.0": "of this host",

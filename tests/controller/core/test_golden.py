@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from controller.core.observed import BootFileState, ImageFile, Login, Stamp
 from controller.core.plan import plan
-from controller.core.resolve import resolve
+from controller.core.resolve import day, resolve
 from controller.core.status import statuses
-from controller.core.steps import Plan
+from controller.core.steps import DeleteVersion, Plan
 from controller.core.wire import text
-from controller.core.world import BootFileState, Login
 from manifests.kinds import Object
-from tests.controller.core.objects import NOW, SITE, host, image, machine, network, room, session
+from tests.controller.core.objects import GIB, NOW, SITE, host, image, machine, network, room, session
 from tests.controller.core.simulate import World, apply, without
 from tests.controller.core.walks import imported, logged_in
 
@@ -154,6 +154,22 @@ def pool_full() -> Plan:
     return decide(room(1), EMPTY.with_(pool=pool))
 
 
+def _aged(versions: int) -> World:
+    """The room is served from the newest of so many versions, all of which were last used long ago."""
+    pool, written = EMPTY.observed.pool, Stamp(4 * GIB, 1)
+    old = {v: ImageFile(v, 4 * GIB, f"{v:064x}", written, used=day(NOW) - 99) for v in range(1, versions + 1)}
+    world = EMPTY.with_(pool=replace(pool, images={**pool.images, "win11": old}))
+    return apply(Plan(tuple(s for s in decide(room(1), world).steps if not isinstance(s.action, DeleteVersion))), world)
+
+
+def collect() -> Plan:
+    return decide(room(1), _aged(5))
+
+
+def collect_too_many() -> Plan:
+    return decide(room(1), _aged(9))
+
+
 SCENARIOS: Mapping[str, Callable[[], Plan]] = {
     scene.__name__.replace("_", "-"): scene
     for scene in (
@@ -179,6 +195,8 @@ SCENARIOS: Mapping[str, Callable[[], Plan]] = {
         kept_session_deleted,
         poison_host,
         pool_full,
+        collect,
+        collect_too_many,
     )
 }
 

@@ -6,22 +6,28 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from controller.core.desired import Desired
+from controller.core.observed import BootFileState, Login
 from controller.core.plan import plan
 from controller.core.resolve import resolve
 from controller.core.steps import (
+    ActivateOverlay,
     CreateOverlay,
     DeleteBootFile,
     DeleteOverlay,
+    DeleteVersion,
+    DiscardSource,
     Effect,
     ImportImage,
     LoadDhcp,
+    NoteUse,
     PublishTarget,
+    ReleaseVersion,
     Step,
     WithdrawTarget,
     WriteBootFile,
 )
 from controller.core.wire import subject
-from controller.core.world import BootFileState, Desired, Login
 from tests.controller.core import walks
 from tests.controller.core.objects import NOW, SITE, host
 from tests.controller.core.simulate import World, apply, broken, do, run
@@ -44,7 +50,8 @@ CASES = settings(max_examples=60, deadline=None)
 
 def past(before: tuple[Wish, ...], who: dict[int, Login], harm: list[Damage]) -> World:
     """A world with a history: it was converged, PCs logged in, and somebody did something to it by hand."""
-    world = logged_in(converged(before, START), who)
+    snapshots = START.with_(pool=replace(START.observed.pool, driver="snapshot"))
+    world = logged_in(converged(before, snapshots if any(damage.store for damage in harm) else START), who)
     for damage in harm:
         world = damage.done(world)
     return world
@@ -130,7 +137,15 @@ def test_an_incomplete_look_deletes_nothing_that_no_object_disowns(
                 assert owner in known.clients or "tftp" not in missing
             case LoadDhcp():
                 assert "dhcp" not in missing
-            case ImportImage() | CreateOverlay():
+            case (
+                ImportImage()
+                | CreateOverlay()
+                | ActivateOverlay()
+                | DiscardSource()
+                | DeleteVersion()
+                | NoteUse()
+                | ReleaseVersion()
+            ):
                 assert "pool" not in missing
             case PublishTarget() | WriteBootFile():
                 pass
@@ -160,7 +175,9 @@ def test_what_cannot_be_read_is_left_alone(
                 assert "lio" not in hidden
             case WriteBootFile() | DeleteBootFile():
                 assert "tftp" not in hidden
-            case CreateOverlay() | DeleteOverlay() | ImportImage():
+            case CreateOverlay() | ActivateOverlay() | DeleteOverlay() | ImportImage():
+                pass
+            case DiscardSource() | DeleteVersion() | NoteUse() | ReleaseVersion():
                 assert "pool" not in hidden
             case LoadDhcp():
                 pass
@@ -199,7 +216,10 @@ def test_a_part_of_the_objects_deletes_no_disk_of_a_session_that_it_does_not_kno
 @CASES
 @given(st.lists(wishes(paused=False), max_size=3), wishes(paused=False))
 def test_the_end_does_not_depend_on_the_way(walk: list[tuple[Wish, ...]], asked: tuple[Wish, ...]) -> None:
-    asked = tuple(replace(w, image="win11" if w.image == "absent" else w.image, persistence="ephemeral") for w in asked)
+    asked = tuple(
+        replace(w, image="win11" if w.image == "absent" else w.image, persistence="ephemeral", games=w.games and "second")
+        for w in asked
+    )
     world = START
     for step in walk:
         world = converged(step, world)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.core.desired import DhcpConfig, Host, Subnet
 from controller.core.names import Site, dhcp_host
 from controller.core.render import dhcpd
-from controller.core.world import DhcpConfig, Host, Subnet
 from manifests.types import Cidr, Domain, Hostname, Ipv4, Mac, Name
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -79,7 +79,8 @@ def test_the_order_in_which_things_are_given_does_not_matter(case: tuple[DhcpCon
 
 @given(configs)
 def test_what_is_rendered_is_parsed_back(config: DhcpConfig) -> None:
-    assert dhcpd.parse_hosts(dhcpd.include(config, Site(), 3)) == dhcpd.stanzas(config)
+    text = dhcpd.include(config, Site(), 3)
+    assert dhcpd.parse_hosts(text) == dhcpd.own_hosts(text) == dhcpd.stanzas(config)
     assert set(dhcpd.stanzas(config)) == {h.name for h in config.hosts}
 
 

@@ -23,7 +23,8 @@ def started(ago: timedelta, **spec: Any) -> Session:
 
 def test_a_running_session_boots_its_machine() -> None:
     found = client(machine(1), session(1, image="win11@v3", persistence="keep"))
-    assert (found.boot.session, found.boot.image, found.boot.pin, found.boot.persistence) == ("pc1", "win11", 3, "keep")
+    (drive,) = found.boot.drives
+    assert (found.boot.session, drive.name, drive.image, drive.pin, drive.persistence) == ("pc1", "os", "win11", 3, "keep")
     assert found.portal == "10.77.0.1:3260"
     assert found.initiator == SITE.initiator("pc1")
 

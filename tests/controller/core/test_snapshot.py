@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.core import snapshot
-from controller.core.world import BootFileState, DhcpState, Login, SourceFile
+from controller.core.observed import BootFileState, DhcpState, Login, SourceFile
 from tests.controller.core.objects import SITE, host
 from tests.controller.core.walks import Damage, Wish, converged, damages, imported, logged_in, logins, wishes
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.core.observed import Login, SourceFile
 from controller.core.plan import plan
 from controller.core.resolve import resolve
 from controller.core.status import forgettable, statuses
 from controller.core.steps import LoadDhcp, Outcome, PublishTarget, Step
 from controller.core.why import why
-from controller.core.world import Login, SourceFile
 from manifests.kinds import Object
 from manifests.meta import Status
 from tests.controller.core import walks

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.core.desired import Target
 from controller.core.names import backstore
 from controller.core.steps import Change
 from controller.core.targets import cutting, difference, facts, leads_somewhere, right, serves, standing
-from controller.core.world import Target
 from manifests.types import Iqn
 from tests.controller.core.objects import SITE
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from controller.core.desired import Desired
+from controller.core.observed import Login, Observed, OverlayState, TargetState
 from controller.core.plan import plan
 from controller.core.resolve import resolve
 from controller.core.steps import ImportImage, Plan
-from controller.core.world import Desired, Login, Observed, TargetState
 from manifests.kinds import Object
 from tests.controller.core.objects import NOW, SITE, image, mac, machine, network, session
 from tests.controller.core.simulate import World, apply, sha
@@ -28,6 +29,7 @@ class Wish:
     running: bool = True
     image: str = "win11"
     persistence: str = "ephemeral"
+    games: str = ""
     life: int = 1
     cards: int = 1
     renamed: bool = False
@@ -45,7 +47,13 @@ class Wish:
             spec["initiator"] = f"iqn.2020-05.example.lab:pc{self.number}"
         state = "running" if self.running else "stopped"
         pc = machine(self.number, meta={"annotations": annotations}, **spec)
-        wanted = {"image": self.image, "state": state, "persistence": self.persistence}
+        wanted: dict[str, Any] = {"image": self.image, "state": state, "persistence": self.persistence}
+        if self.games:
+            games: dict[str, Any] = {"name": "games", "image": "debian"}
+            if self.games == "keep":
+                games["persistence"] = "keep"
+            disks = [{"name": "os", "image": self.image}, games]
+            wanted |= {"image": None, "disks": disks[::-1] if self.games == "first" else disks}
         return [pc, session(self.number, meta={"life": self.life}, **wanted)] if self.session else [pc]
 
 
@@ -58,6 +66,10 @@ _CHANGES = (
     ("image", "win11@v1"),
     ("image", "debian"),
     ("image", "absent"),
+    ("games", "second"),
+    ("games", "second"),
+    ("games", "first"),
+    ("games", "keep"),
     ("persistence", "keep"),
     ("persistence", "readonly"),
     ("life", 2),
@@ -115,13 +127,19 @@ _FACTS = (
     "acl/lun/0",
     "acl/lun/0/write_protect",
     "portal",
+    "disk/games",
+    "disk/games/path",
+    "lun/1",
+    "acl/lun/1",
+    "acl/lun/1/write_protect",
 )
-_EXTRA = ("lun/7", "acl/iqn.2020-05.example.other:x", "portal/10.9.9.9:3260", "odd")
+_EXTRA = ("lun/7", "disk/old", "acl/iqn.2020-05.example.other:x", "portal/10.9.9.9:3260", "odd")
 
 
 @dataclass(frozen=True)
 class Damage:
-    """Something that a hand did to one target or one script: ``value`` None removes."""
+    """Something that a hand did to one target or one script: ``value`` None removes. ``store`` is what became of its
+    snapshot, or how new disks are made from now on."""
 
     number: int
     fact: str
@@ -129,9 +147,12 @@ class Damage:
     script: bool
     whole: bool
     lost: bool = False
+    store: str | None = None
 
     def done(self, world: World) -> World:
         observed, iqn = world.observed, SITE.target(f"pc{self.number}")
+        if self.store:
+            return self._stored(world, self.store)
         if self.script:
             path = f"ggnet/machines/{mac(self.number).replace(':', '-')}.ipxe"
             if path not in observed.boot:
@@ -155,6 +176,20 @@ class Damage:
             facts[name] = self.value
         return world.with_(targets={**others, iqn: replace(state, facts=facts)})
 
+    def _stored(self, world: World, what: str) -> World:
+        observed, pool = world.observed, world.observed.pool
+        if what in ("snapshot", "copy"):
+            return world.with_(pool=replace(pool, driver=what))
+        state = OverlayState(what)
+        changed = {
+            name: replace(file, state=state)
+            for name, file in pool.overlays.items()
+            if name.startswith(f"pc{self.number}.") and name.endswith(".cow")
+        }
+        gone = SITE.target(f"pc{self.number}") if state is OverlayState.INACTIVE and changed else None
+        targets = {iqn: target for iqn, target in observed.targets.items() if iqn != gone}
+        return world.with_(pool=replace(pool, overlays={**pool.overlays, **changed}), targets=targets)
+
     def _named(self, fact: str) -> bool:
         parts = fact.split("/")
         return "/".join([parts[0], *parts[2:]]) == self.fact if parts[0] in ("acl", "portal") else False
@@ -169,6 +204,7 @@ damages = st.lists(
         script=st.booleans(),
         whole=st.sampled_from([False, False, True]),
         lost=st.sampled_from([False, False, False, True]),
+        store=st.sampled_from([None, None, None, "inactive", "full", "lost", "snapshot", "copy"]),
     ),
     max_size=4,
 )

@@ -18,7 +18,7 @@ from controller.ports.notices import DELIVERER, Mailer, Outbox
 from controller.ports.store import Lease
 from controller.shell.deliver import Deliverer
 from manifests.machine import Machine
-from tests.contracts.stores import API, machine
+from tests.contracts.stores import API, TOLD, machine
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -60,7 +60,7 @@ class Rig:
     async def webhook(self, url: str | None, identifier: str = "one", **more: object) -> Webhook:
         said = {"mail": None, "events": EVENTS, "kinds": (), "label_selector": "", "secret": SECRET, "enabled": True, **more}
         made = Webhook(id=identifier, url=url, created_at=self.clock.now(), created_by="ada", **said)  # type: ignore[arg-type]
-        await self.notices.add(made)
+        await self.notices.add(made, TOLD)
         return made
 
     async def put(self, *names: str, **labels: str) -> None:
@@ -92,12 +92,12 @@ def _elsewhere(one: Machine) -> object:
 
 @asynccontextmanager
 async def rig(
-    url: str, *, allowed: str = "127.0.0.0/8", mailer: Mailer | None = None, kept: int = 100_000, seconds: float = 1
+    url: str, *, allowed: str = "127.0.0.0/8", mailer: Mailer | None = None, kept: int = 100_000, seconds: float = 20
 ) -> AsyncIterator[Rig]:
     store, names = SqlStore(url, changes_kept=kept), Names()
-    courier = HttpCourier(names, networks(allowed), connect_seconds=1, seconds=seconds)
+    courier = HttpCourier(names, networks(allowed), connect_seconds=20, seconds=seconds)
     try:
-        yield Rig(store, Outbox(SqlNotices(store.database), courier, mailer), Ahead(), names)
+        yield Rig(store, Outbox(SqlNotices(store.database, store.trail), courier, mailer), Ahead(), names)
     finally:
         await store.close()
 

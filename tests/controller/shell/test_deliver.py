@@ -9,6 +9,7 @@ import pytest
 from controller.core.names import controller_lease
 from controller.core.notices import BACKLOG, EVENTS, HOPELESS, PING, TRIES, Notice
 from controller.ports.store import Event, Fenced, Revision, StatusWrite
+from tests.contracts.stores import TOLD
 from tests.controller.shell.outboxes import SECRET, Rig, drain, rig, running, until
 from tests.receivers import OK, Receiver, Request, answer, receiving, signed
 from tests.servers import Postgres
@@ -114,7 +115,7 @@ async def test_while_a_secret_is_rotated_both_verify_and_then_only_the_new_one(r
     await ready.webhook(receiver.url)
     new = "whsec_" + "B" * 32
     until = ready.clock.now() + timedelta(hours=1)
-    await ready.notices.change("one", {"secret": new, "previous_secret": SECRET, "previous_until": until})
+    await ready.notices.change("one", {"secret": new, "previous_secret": SECRET, "previous_until": until}, TOLD)
     deliverer = await ready.leading()
     await ready.put("pc1")
     await drain(deliverer)
@@ -197,9 +198,11 @@ async def test_what_never_arrives_is_a_dead_letter_within_two_days_and_can_be_se
         await drain(await ready.leading())
     (dead,) = await ready.notices.deliveries("one", "dead", None, 10)
     assert (dead.attempts, dead.status, dead.error) == (TRIES, 500, "answered 500")
+    assert await ready.notices.undelivered() == {"pending": 0, "dead": 1}
     assert len(receiver.requests) == TRIES
     receiver.behave = lambda request: OK
-    await ready.notices.again("one", dead.id, ready.clock.now())
+    await ready.notices.again("one", dead.id, ready.clock.now(), TOLD)
+    assert await ready.notices.undelivered() == {"pending": 1, "dead": 0}
     await drain(await ready.leading())
     assert await ready.states() == ["delivered"]
     assert receiver.ids[-1] == dead.id
@@ -362,7 +365,7 @@ async def test_410_switches_it_off_at_once(ready: Rig, receiver: Receiver) -> No
 async def test_a_test_reaches_a_disabled_webhook_once_and_says_nothing_of_its_health(ready: Rig, receiver: Receiver) -> None:
     receiver.behave = lambda request: answer(500)
     await ready.webhook(receiver.url, enabled=False)
-    sent = await ready.notices.enqueue("one", Notice(PING, "ping/1", {}, {"message": "a test"}), ready.clock.now())
+    sent = await ready.notices.enqueue("one", Notice(PING, "ping/1", {}, {"message": "a test"}), ready.clock.now(), TOLD)
     await drain(await ready.leading())
     found = await ready.notices.delivery("one", sent.id)
     assert (found.state, found.attempts, found.error) == ("dead", 1, "answered 500")
@@ -376,11 +379,11 @@ async def test_while_a_webhook_is_paused_its_queue_waits(ready: Rig, receiver: R
     deliverer = await ready.leading()
     await ready.put("pc1")
     await deliverer.follow()
-    await ready.notices.change("one", {"enabled": False})
+    await ready.notices.change("one", {"enabled": False}, TOLD)
     await ready.put("pc2")
     await drain(deliverer, "one")
     assert await ready.states() == ["pending"]
-    await ready.notices.change("one", {"enabled": True})
+    await ready.notices.change("one", {"enabled": True}, TOLD)
     await drain(deliverer, "one")
     assert await ready.states() == ["delivered"]
 
@@ -390,7 +393,7 @@ async def test_without_a_webhook_nothing_is_kept(ready: Rig, receiver: Receiver)
     assert await ready.notices.look(10) is None
     await ready.webhook(receiver.url)
     assert await ready.notices.look(10) is not None
-    await ready.notices.drop("one")
+    await ready.notices.drop("one", TOLD)
     assert await ready.notices.look(10) is None
     assert await ready.notices.webhooks() == []
 

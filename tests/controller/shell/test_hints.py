@@ -4,8 +4,8 @@ from pathlib import PurePath
 
 import pytest
 
+from controller.core.desired import Client
 from controller.core.names import Site
-from controller.core.world import Client
 from controller.shell.hints import EVERYTHING, Places
 from manifests.types import Iqn, Mac
 

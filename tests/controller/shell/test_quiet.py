@@ -21,5 +21,5 @@ def test_a_quiet_sweep_reads_and_writes_no_object() -> None:
         await daemon.reconcile(None)
 
     anyio.run(tell)
-    stored = {"fetch", "orphans", "put", "report", "tell", "versions"}
-    assert [call for call in calls if call in stored] == ["versions"]
+    stored = {"fetch", "orphans", "pulse", "put", "report", "tell", "versions"}
+    assert [call for call in calls if call in stored] == ["pulse"]

@@ -1,8 +1,8 @@
 /* The boot program of the lab's disk for UEFI: prints and does what mbr.S does (see there), through boot services.
  *
  * Freestanding and position-independent: no header, no relocation. Structures are those of the UEFI specification 2.10,
- * with the members that are not used left as arrays of pointers. Built with -DMARKER='"..."' -DNOTE=lba, the note's
- * place counted from the partition that this program was loaded from.
+ * with the members that are not used left as arrays of pointers. Built with -DMARKER='"..."' -DNOTE=lba -DPARTITION=lba, the
+ * latter where on the disk the partition begins that this program was loaded from.
  */
 typedef unsigned short char16;
 typedef unsigned long long u64;
@@ -26,7 +26,8 @@ typedef struct {
     void *unused2[11];
     status(EFIAPI *stall)(u64 microseconds);
     status(EFIAPI *set_watchdog_timer)(u64 seconds, u64, u64, void *);
-    void *unused3[7];
+    void *unused3[6];
+    status(EFIAPI *locate_handle_buffer)(u32 how, const guid *, void *, u64 *count, handle **);
     status(EFIAPI *locate_protocol)(const guid *, void *, void **);
 } boot_services;
 
@@ -46,9 +47,11 @@ typedef struct {
 
 typedef struct { u64 revision; handle parent; system_table *system; handle device; } loaded_image;
 
+typedef struct { u32 id; u8 removable, present, partition; } media;
+
 typedef struct block_io {
     u64 revision;
-    u32 *media_id;
+    media *media;
     void *reset;
     status(EFIAPI *read)(struct block_io *, u32 media, u64 lba, u64 size, void *);
     status(EFIAPI *write)(struct block_io *, u32 media, u64 lba, u64 size, const void *);
@@ -87,6 +90,32 @@ static status failed(system_table *system)
     return 1;
 }
 
+/* What is noted on a whole disk that is not the one with our own name on it. */
+static void second(system_table *system, const char *id)
+{
+    static u8 sector[512];
+    handle *handles;
+    block_io *disk;
+    u64 count, at;
+    unsigned i;
+
+    if (system->boot->locate_handle_buffer(2, &BLOCK_IO, 0, &count, &handles))
+        return;
+    for (at = 0; at < count; at++) {
+        if (system->boot->handle_protocol(handles[at], &BLOCK_IO, (void **)&disk) || disk->media->partition ||
+            !disk->media->present || disk->read(disk, disk->media->id, NOTE, sizeof sector, sector))
+            continue;
+        for (i = 0; i < 17 && sector[i] == (u8)id[i]; i++)
+            ;
+        if (i == 17 || !sector[0])
+            continue;
+        sector[17] = 0;
+        say(system, "SECOND ");
+        say(system, (char *)sector);
+        say(system, "\r\n");
+    }
+}
+
 status EFIAPI efi_main(handle image, system_table *system)
 {
     static u8 sector[512];
@@ -103,22 +132,23 @@ status EFIAPI efi_main(handle image, system_table *system)
     say(system, id);
     if (boot->handle_protocol(image, &LOADED_IMAGE, (void **)&self) ||
         boot->handle_protocol(self->device, &BLOCK_IO, (void **)&disk) ||
-        disk->read(disk, *disk->media_id, NOTE, sizeof sector, sector))
+        disk->read(disk, disk->media->id, NOTE - PARTITION, sizeof sector, sector))
         return failed(system);
     say(system, "\r\nNOTE-WAS ");
     sector[17] = 0;
     say(system, (char *)sector);
     for (unsigned i = 0; i < sizeof id; i++)
         sector[i] = id[i];
-    if (disk->write(disk, *disk->media_id, NOTE, sizeof sector, sector) || disk->flush(disk) ||
-        disk->read(disk, *disk->media_id, NOTE, sizeof sector, sector))
+    if (disk->write(disk, disk->media->id, NOTE - PARTITION, sizeof sector, sector) || disk->flush(disk) ||
+        disk->read(disk, disk->media->id, NOTE - PARTITION, sizeof sector, sector))
         return failed(system);
     say(system, "\r\nNOTE-IS ");
     say(system, (char *)sector);
     say(system, "\r\n");
+    second(system, id);
     for (;;) {
         boot->stall(1000000);
-        disk->read(disk, *disk->media_id, NOTE, sizeof sector, sector);
+        disk->read(disk, disk->media->id, NOTE - PARTITION, sizeof sector, sector);
     }
 }
 

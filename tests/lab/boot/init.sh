@@ -8,7 +8,7 @@ off() { sync; echo o >/proc/sysrq-trigger || echo o >/run/root/proc/sysrq-trigge
 die() { echo "lab: $*"; off; }
 
 mount -t proc proc /proc && mount -t sysfs sys /sys && mount -t tmpfs run /run || die "no proc, sys or run"
-for module in overlay xfs loop crc32c_generic iscsi_target_mod target_core_file target_core_iblock; do
+for module in overlay xfs loop dm_snapshot crc32c_generic iscsi_target_mod target_core_file target_core_iblock; do
     modprobe -d "$LAB_CACHE" "$module" || die "the module $module does not load"
 done
 

@@ -5,6 +5,7 @@
  *     MARKER <id>       id: the card's MAC from iPXE's iBFT (0 bytes when the disk is a local one)
  *     NOTE-WAS <text>   what the note sector held: the id of whoever wrote there, or nothing
  *     NOTE-IS <text>    what it holds after writing our id (NOTE-ERROR when the disk refused)
+ *     SECOND <text>     what the note sector of the next disk holds, where there is one
  * Then it reads the sector once a second: iPXE answers the target's pings only while it is called.
  */
 .code16
@@ -83,6 +84,19 @@ named:
     mov $end + 0x7c00, %si
     call print
 
+    incb drive + 0x7c00
+    mov $0x42, %ah
+    call access
+    jc alone
+    mov $second + 0x7c00, %si
+    call print
+    mov $BUFFER, %si
+    call print
+    mov $end + 0x7c00, %si
+    call print
+alone:
+    decb drive + 0x7c00
+
 alive:
     mov $18, %cx
 tick:
@@ -93,11 +107,15 @@ tick:
     call disk
     jmp alive
 
-disk:                               /* ah: 0x42 read, 0x43 write; the note sector, to or from BUFFER */
+access:                             /* ah: 0x42 read, 0x43 write; the note sector, to or from BUFFER */
     mov $packet + 0x7c00, %si
     xor %al, %al
     mov drive + 0x7c00, %dl
     int $0x13
+    ret
+
+disk:
+    call access
     jnc done
     mov $error + 0x7c00, %si
     call print
@@ -133,6 +151,7 @@ marker: .ascii "\r\n"
         .asciz " "
 was:    .asciz "\r\nNOTE-WAS "
 is:     .asciz "\r\nNOTE-IS "
+second: .asciz "\r\nSECOND "
 error:  .ascii "\r\nNOTE-ERROR"
 end:    .asciz "\r\n"
         .org 440

@@ -1,11 +1,13 @@
 """Starts the controller and kills it, again and again, at random moments while commits come in.
 
 The programs are loaded once: each controller is a fork of this process, so that a life lasts as long as its work does
-and not as long as Python takes to start. Arguments come as JSON on standard input: ``{seed, kills, streams,
-repository}``; ``streams`` are commits for git fast-import. The first life is killed once it has looked at everything; the
-others at any moment up to half as long again. Prints one JSON object at the end.
+and not as long as Python takes to start. Arguments come as JSON on standard input: ``{seed, streams, repository}``;
+``streams`` are commits for git fast-import, one a life, which are all made beforehand: what comes in during a life is
+the branch that moves to one, as git moves it. The first life is killed once it has looked at everything; the others at
+any moment up to four fifths later, by when they are making what they have read of. Prints one JSON object at the end.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -19,7 +21,7 @@ from pathlib import Path
 LOG = Path("/lab/disk/killed.log")
 LOADED = (
     "api.cli.daemon",
-    "controller.bootstrap",
+    "controller.bootstrap.daemon",
     "aiosqlite",
     "anyio._backends._asyncio",
     "uvloop",
@@ -55,9 +57,19 @@ def kill(child: int) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def commit(repository: str, stream: str) -> None:
-    argv = ["git", f"--git-dir={repository}", "fast-import", "--quiet", "--force", "--date-format=now"]
-    subprocess.run(argv, input=stream.encode(), check=True)
+def commits(repository: str, streams: list[str]) -> list[str]:
+    """Their shas."""
+    git = ["git", f"--git-dir={repository}"]
+    rooms = [one.replace("refs/heads/main", f"refs/rooms/{number:04}", 1) for number, one in enumerate(streams)]
+    subprocess.run([*git, "fast-import", "--quiet", "--date-format=now"], input="".join(rooms).encode(), check=True)
+    asked = [*git, "for-each-ref", "--format=%(objectname)", "refs/rooms"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
+
+
+def commit(repository: str, sha: str) -> None:
+    lock = Path(repository, "refs/heads/main.lock")
+    lock.write_text(f"{sha}\n")
+    lock.rename(lock.with_suffix(""))
 
 
 def until_it_has_looked() -> float:
@@ -79,20 +91,25 @@ def main() -> None:
     dice = random.Random(asked["seed"])
     for name in LOADED:
         importlib.import_module(name)
-    longest = 1.5 * until_it_has_looked()
+    shas = commits(asked["repository"], asked["streams"])
+    gc.collect()
+    gc.freeze()  # or each fork copies all of it at its first collection, which takes longer here than its work
+    longest = 1.8 * until_it_has_looked()
     ended = []
-    for life in range(asked["kills"]):
+    for life, sha in enumerate(shas):
         child = begin()
         moment = dice.uniform(0.0, longest)
         if dice.random() < 0.6:
             before = dice.uniform(0.0, moment)
             time.sleep(before)
-            commit(asked["repository"], dice.choice(asked["streams"]))
+            commit(asked["repository"], sha)
             moment -= before
         time.sleep(moment)
         if not kill(child):
             ended.append(life)
-    print(json.dumps({"ended_by_themselves": ended, "longest": longest, "passes": LOG.read_text().count('"event":"pass"')}))
+    text = LOG.read_text()
+    told = {"kills": len(shas) - len(ended), "ended_by_themselves": ended, "longest": longest}
+    print(json.dumps(told | {"passes": text.count('"event":"pass"'), "read": text.count("source read")}))
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ import anyio
 
 from controller.adapters.configfs import KernelConfigFs
 from controller.adapters.lio import KernelLio
+from controller.core.desired import Target
 from controller.core.names import Site, backstore
 from controller.core.steps import PublishTarget, WithdrawTarget
-from controller.core.world import Target
 
 FOLDER = Path("/var/lib/ggnet/bench")
 SIZE = 1 << 20

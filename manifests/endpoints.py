@@ -1,4 +1,4 @@
-"""A webhook's URL, read by one strict grammar.
+"""A URL of somebody else's web server, read by one strict grammar.
 
 What different readers take for different hosts is refused instead of read: user names, backslashes, numbers that are
 addresses to a resolver (``2130706433``, ``0x7f.1``, ``127.1``, ``0177.0.0.1``), zone ids, trailing dots, letters beyond
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Self
 
-from controller.core.addresses import Address
+from manifests.types import _Text
 
 _URL = re.compile(
     r"(?P<scheme>https?)://(?:\[(?P<six>[0-9a-f:.]{2,45})\]|(?P<host>[a-z0-9.-]{1,253}))(?::(?P<port>[0-9]{1,5}))?"
@@ -21,6 +21,7 @@ _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII).fullmatch
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII).fullmatch
 _PORTS = {"http": 80, "https": 443}
 LONGEST = 2048
+Address = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,24 @@ class Endpoint:
         """The URL with the address in the place of the name: nothing is left to be resolved."""
         literal = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
         return f"{self.scheme}://{literal}:{self.port}{self.target}"
+
+
+class HttpsUrl(_Text):
+    """Where a file is fetched from: what nobody on the way may read or change."""
+
+    __slots__ = ()
+    pattern = r"^https://[A-Za-z0-9.:\[\]-]+([/?][!$-;=?-\[\]_a-z~]*)?$"
+    example = "https://images.example/win11.vhdx"
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """ValueError, which does not repeat it: what follows a question mark may be a secret."""
+        if not isinstance(text, str):
+            raise ValueError("a URL is a text, like https://images.example/win11.vhdx")
+        found = Endpoint.parse(text)
+        if found.scheme != "https":
+            raise ValueError("only https is fetched: over plain http anybody on the way could read and change it")
+        return str.__new__(cls, f"https://{found.authority}{found.target}")
 
 
 def _six(text: str) -> IPv6Address:
