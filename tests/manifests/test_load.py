@@ -1,8 +1,6 @@
 """Files to objects: taken whole or refused whole, with everything that is wrong."""
 
-import gc
 import json
-import time
 from itertools import product
 
 import pytest
@@ -14,6 +12,7 @@ from manifests.image import Image
 from manifests.load import Invalid, Problem, is_manifest, load
 from manifests.machine import Machine
 from manifests.problems import MAX_PROBLEMS
+from tests.manifests.growth import linear
 from tests.manifests.sets import MACHINE, machine, objects, refused
 
 _SESSION = "apiVersion: ggnet/v1\nkind: Session\nmetadata: {name: a}\n"
@@ -305,17 +304,10 @@ def test_a_hostile_file_name_stays_on_the_line_of_its_problem() -> None:
 
 
 def test_reading_costs_the_same_for_each_document_however_many_there_are() -> None:
-    def seconds(count: int) -> float:
-        files = {"m": "---\n".join(machine(f"{{macs: ['{n:012x}']}}", f"pc{n}") for n in range(2, count)).encode()}
-        gc.disable()  # what it takes to look for garbage depends on all that the other tests have left
-        try:
-            start = time.process_time()
-            load(files)
-            return time.process_time() - start
-        finally:
-            gc.enable()
+    def files(count: int) -> dict[str, bytes]:
+        return {"m": "---\n".join(machine(f"{{macs: ['{n:012x}']}}", f"pc{n}") for n in range(2, count)).encode()}
 
-    assert min(seconds(4000) for _ in range(3)) < 20 * max(min(seconds(500) for _ in range(3)), 0.02)
+    assert linear(load, files, 500)
 
 
 _words = st.sampled_from(
