@@ -15,12 +15,10 @@ from typing import cast
 
 from api.bound import Grant
 from api.deps import Door, Principal
-from api.live.feed import Wanted
 from api.problems import Forbidden
 from api.roles import Role
 from api.verbs import COVERS, HOLDS, PERSONAL, Verb, covered
 from controller.core.steps import Plan
-from controller.ports.store import Gone
 from manifests.kinds import Object
 from manifests.load import Invalid, Problem
 from manifests.machine import Machine
@@ -229,42 +227,6 @@ def tellable(door: Door, who: Principal) -> Callable[[str], bool]:
 
 def sees_all(door: Door, who: Principal) -> bool:
     return Verb.READ in reach(door, who).everywhere
-
-
-def watching(door: Door, who: Principal, since: int, wants: Wanted) -> Wanted:
-    """What of the changes since then is for this asker, asked anew for each. Gone where that can no longer be told.
-
-    A session that is deleted may come to be told after its machine has gone too, whose labels say whose it was: so those
-    are remembered. Bare names of what went too long ago to know its labels are for nobody who is narrowed.
-    """
-    recent = door.mirror.recent(since)
-    if recent is None and not sees_all(door, who):
-        raise Gone(f"what you may see of the changes after resourceVersion {since} is no longer known: list again")
-    remembered: dict[str, Object] = {}
-    for item in () if sees_all(door, who) else (*door.mirror.objects.values(), *(one.before for one in recent or ())):
-        _remember(remembered, item)
-    machines = ChainMap(door.mirror.objects, remembered)
-    grants, found = door.bound.of(who.name), reach(door, who)
-
-    def told(key: str, item: Object | None, machine: Object | None = None, /) -> bool:
-        nonlocal grants, found
-        if (now := door.bound.of(who.name)) is not grants:
-            grants, found = now, reach(door, who)
-        if Verb.READ in found.everywhere:
-            return wants(key, item)
-        _remember(remembered, item)
-        then = machines if machine is None else {machine.key: machine}
-        return item is not None and found.over(Verb.READ, item, then) and wants(key, item)
-
-    return told
-
-
-def _remember(machines: dict[str, Object], item: Object | None) -> None:
-    """The newest state of each."""
-    if isinstance(item, Machine):
-        known = machines.get(item.key, item).metadata.resource_version or 0
-        if known <= (item.metadata.resource_version or 0):
-            machines[item.key] = item
 
 
 def check(door: Door, who: Principal, verb: Verb, item: Object) -> None:

@@ -11,10 +11,12 @@ import anyio
 from fastapi import APIRouter, Query, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from api import permission, watch
+from api import watch
 from api.deps import Asking, Door, DoorOf, still
-from api.live.feed import Ended, Slow, Wanted
+from api.live.choice import Wanted
+from api.live.feed import Ended, Slow
 from api.problems import Forbidden
+from api.watching import Watching
 from controller.ports.store import Gone, StoreError
 
 PROTOCOL = "ggnet.v1"
@@ -33,9 +35,9 @@ async def feed(
     label_selector: Annotated[str, Query(alias="labelSelector", max_length=4096)] = "",
 ) -> None:
     _same_origin(socket, door)
-    wants = watch.wanted(kinds, label_selector)
+    selection = watch.wanted(kinds, label_selector)
     start = await door.feed.start(since)
-    wants = permission.watching(door, who, start, wants)
+    wants = Watching(door, who, start, selection)
     offered = socket.scope.get("subprotocols", [])
     await socket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
     async with anyio.create_task_group() as tasks:

@@ -7,14 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
-from api import permission, selectors
 from api.answers import refusals
 from api.deps import Asking, DoorOf, still
-from api.live.feed import Ended, Slow, Told, Wanted
+from api.live.choice import Selection
+from api.live.feed import STILL_HERE, Ended, Slow
+from api.live.told import Told
 from api.problems import Malformed
 from api.protocol import PUSH
+from api.watching import Watching
 from controller.ports.store import Gone, StoreError
-from manifests.kinds import PLURALS, Object
+from manifests.kinds import PLURALS
 
 HEARTBEAT = 15.0
 router = APIRouter(tags=["watch"])
@@ -45,22 +47,16 @@ async def watch(
     label_selector: LabelSelector = "",
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
-    wants = wanted(kinds, label_selector)
+    selection = wanted(kinds, label_selector)
     start = await door.feed.start(_start(last_event_id, since))  # what cannot be answered is said now, with a status code
-    wants = permission.watching(door, who, start, wants)
+    wants = Watching(door, who, start, selection)
     lines = door.feed.listen(start, wants, HEARTBEAT, lambda: still(door, request), request.scope.get(PUSH))
     return StreamingResponse(_stream(lines), media_type="text/event-stream")
 
 
-def wanted(kinds: str, label_selector: str) -> Wanted:
+def wanted(kinds: str, label_selector: str) -> Selection:
     """Malformed."""
-    chosen = frozenset(_kind(plural) for plural in kinds.split(",") if plural)
-    matches = selectors.parse(label_selector)
-
-    def wants(key: str, item: Object | None, machine: Object | None = None, /) -> bool:
-        return (not chosen or key.partition("/")[0] in chosen) and (item is None or matches(item.metadata.labels))
-
-    return wants
+    return Selection(frozenset(_kind(plural) for plural in kinds.split(",") if plural), label_selector)
 
 
 def _start(last_event_id: str | None, since: int | None) -> int | None:
@@ -81,7 +77,7 @@ async def _stream(lines: AsyncIterator[Sequence[Told]]) -> AsyncIterator[bytes]:
     yield b": watching\n\n"
     try:
         async for told in lines:
-            yield b"".join(one.event for one in told) or b": still here\n\n"
+            yield b"".join(one.event for one in told) or STILL_HERE
     except Slow as error:
         yield f"event: SLOW\ndata: {error}\n\n".encode()
     except (Ended, Gone, StoreError):

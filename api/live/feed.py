@@ -1,40 +1,29 @@
 """Who listens to the change log: every change once and in order, from where each one stopped.
 
-A listener first hears what happened since then, and goes over to the live changes without a gap. What a change says is
-encoded once for all. One that has heard everything is told from here, some at a time, without its own task having to
-wake up: a thousand tasks would hold the loop for a third of a second. One that does not keep up is dropped and told so:
-the log goes on without it, and it can come back with the last number that it has.
+A listener first hears what happened since then, and goes over to the live changes without a gap. One that has heard
+everything is told from here, some at a time, without its own task having to wake up: a thousand tasks would hold the loop
+for a third of a second. One that does not keep up is dropped and told so: the log goes on without it, and it can come
+back with the last number that it has.
 """
 
-import asyncio
-import json
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 
 import anyio
 import anyio.lowlevel
 
+from api.live.choice import EVERYTHING, Wanted
 from api.live.liveness import Liveness
 from api.live.mirror import Change, Mirror
+from api.live.told import Telling, Told
 from controller.ports.store import Gone, Store
-from manifests.kinds import Object
 
 BEHIND = 10_000
-_ENCODED = 1_000
+LOOK_SECONDS = 2.0  # a stream outlives its token by no more than this
+STILL_HERE = b": still here\n\n"
 _PAGE = 500
-_LOOK_SECONDS = 2.0  # a stream outlives its token by no more than this
 _TURN = 32  # listeners that are told before others get their turn
-_Name = tuple[int, str, str]  # a change as it goes out
-
-
-class Wanted(Protocol):
-    """Whether a listener is to hear of this key with this object, or, with None, of the bare name of one that is gone;
-    of a session as if its machine stood so."""
-
-    def __call__(self, key: str, item: Object | None, machine: Object | None = None, /) -> bool: ...
-
 
 Push = Callable[[bytes], bool]
 """Writes to a listener past its task; False: it takes no more for now."""
@@ -48,28 +37,14 @@ class Slow(Exception):
     """This listener did not keep up with the changes: come back with the last number that was received."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A change as it goes out: ``text`` is one JSON object with ``type resourceVersion object``, ``event`` a server-sent
-    event with it (WHATWG HTML, 9.2)."""
-
-    version: int
-    type: str
-    text: str
-    event: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        event = f"id: {self.version}\nevent: {self.type}\ndata: {self.text}\n\n".encode()
-        object.__setattr__(self, "event", event)
-
-
 @dataclass(eq=False, slots=True)
 class _Listener:
-    """``since`` is the last version that it was told of or asked for, ``said`` when that was; ``idle`` while it waits for
-    news with nothing left to say. ``looks`` when it is time to see whether it may still listen: one timer now and then,
-    not one a change."""
+    """``since`` is the last version that it was told of or asked for, ``said`` when it last heard anything; ``idle`` while
+    it waits for news with nothing left to say."""
 
     wants: Wanted
+    heartbeat: float
+    still: Callable[[], Awaitable[bool]]
     push: Push | None
     since: int
     said: float
@@ -77,28 +52,30 @@ class _Listener:
     queue: deque[Change] = field(default_factory=deque)
     woken: anyio.Event = field(default_factory=anyio.Event)
     trouble: Exception | None = None
-    looks: bool = True
-    _timer: asyncio.TimerHandle | None = None
 
-    def look_in(self, seconds: float | None) -> None:
-        """None: never."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self.looks, self._timer = False, None
-        if seconds is not None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
-
-    def _look(self) -> None:
-        self.looks = True
+    def wake(self) -> None:
+        self.idle = False
         self.woken.set()
+
+    def drop(self, why: Exception) -> None:
+        self.queue.clear()
+        self.trouble = why
+        self.wake()
 
 
 class Feed:
-    def __init__(self, store: Store, mirror: Mirror, liveness: Liveness, *, behind: int = BEHIND) -> None:
-        self._store, self._mirror, self._liveness, self._behind = store, mirror, liveness, behind
+    def __init__(
+        self,
+        store: Store,
+        mirror: Mirror,
+        liveness: Liveness,
+        *,
+        behind: int = BEHIND,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._store, self._mirror, self._behind, self._look_seconds = store, mirror, behind, look_seconds
+        self._telling = Telling(liveness)
         self._listeners: set[_Listener] = set()
-        self._encoded: dict[_Name, Told] = {}
-        self._encoding = anyio.Lock()
         self._news: deque[Sequence[Change]] = deque()
         self._due = anyio.Event()
         mirror.published.append(self._publish)
@@ -121,12 +98,14 @@ class Feed:
         return since
 
     async def follow(self) -> None:
-        """Tells the listeners, until cancelled."""
-        while True:
-            await self._due.wait()
-            self._due = anyio.Event()
-            while self._news:
-                await self._tell(self._news.popleft())
+        """Tells the listeners, and looks after them, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._look)
+            while True:
+                await self._due.wait()
+                self._due = anyio.Event()
+                while self._news:
+                    await self._tell(self._news.popleft())
 
     async def listen(
         self,
@@ -139,92 +118,88 @@ class Feed:
         """What changes after ``since``, as much at a time as there is; nothing after each ``heartbeat`` seconds of
         silence. What ``push`` took is not given here. Ended once the listener may ``still`` listen no more; Gone, Slow,
         StoreError."""
-        mine = _Listener(wants, push, since, anyio.current_time())
+        mine = _Listener(wants, heartbeat, still, push, since, anyio.current_time())
         self._listeners.add(mine)
         try:
             async for changes in self._missed(since):
                 mine.since = changes[-1].version
-                if told := await self._all(changes, wants):
+                if told := await self._telling.told(changes, wants):
                     yield told
-            while True:
-                mine.woken, mine.idle = anyio.Event(), False
-                while mine.queue and not mine.looks:
+            while mine.trouble is None:
+                mine.woken = anyio.Event()
+                if mine.queue:
                     changes = [mine.queue.popleft() for _ in range(min(len(mine.queue), _PAGE))]
-                    if told := await self._all([change for change in changes if change.version > mine.since], wants):
-                        mine.said = anyio.current_time()
-                        yield told
+                    told = await self._telling.told([one for one in changes if one.version > mine.since], wants)
                     mine.since = max(mine.since, changes[-1].version)
-                if mine.trouble is not None:
-                    raise mine.trouble
-                if not mine.looks:
+                elif self._silent(mine):
+                    told = []
+                else:
                     mine.idle = True
                     await mine.woken.wait()
                     continue
-                if not await still():
-                    raise Ended(str(Ended.__doc__))
-                if anyio.current_time() - mine.said >= heartbeat:
+                if told or self._silent(mine):
                     mine.said = anyio.current_time()
-                    yield ()
-                mine.look_in(min(heartbeat, _LOOK_SECONDS))
+                    yield told
+            raise mine.trouble
         finally:
-            mine.look_in(None)
             self._listeners.discard(mine)
+
+    def _silent(self, one: _Listener) -> bool:
+        return anyio.current_time() - one.said >= one.heartbeat
+
+    async def _look(self) -> None:
+        """Now and then, whether each may still listen, and that it hears something. All in one task: a thousand that
+        woke up for it would stand before every change."""
+        while True:
+            await anyio.sleep(self._look_seconds)
+            for turn, one in enumerate(tuple(self._listeners), 1):
+                if not await one.still():
+                    one.drop(Ended(str(Ended.__doc__)))
+                elif self._silent(one):
+                    self._beat(one)
+                if turn % _TURN == 0:
+                    await anyio.lowlevel.checkpoint()
+
+    def _beat(self, one: _Listener) -> None:
+        if one.idle and one.push is not None and one.push(STILL_HERE):
+            one.said = anyio.current_time()
+        else:
+            one.wake()
 
     async def _tell(self, changes: Sequence[Change]) -> None:
         if self._listeners:
-            await self._all(changes, _everything)  # encoded before anybody asks for it
+            await self._telling.told(changes, EVERYTHING)  # encoded before anybody asks for it
+        events: dict[Hashable, bytes] = {}
         for turn, one in enumerate(tuple(self._listeners), 1):
-            if one.trouble is None and not (one.idle and await self._pushed(one, changes)):
+            if one.trouble is None and not (one.idle and await self._pushed(one, changes, events)):
                 self._queue(one, changes)
             if turn % _TURN == 0:
                 await anyio.lowlevel.checkpoint()
 
-    async def _pushed(self, one: _Listener, changes: Sequence[Change]) -> bool:
-        """Whether it has been told, by now, of all of them that concern it."""
+    async def _pushed(self, one: _Listener, changes: Sequence[Change], events: dict[Hashable, bytes]) -> bool:
+        """Whether it has been told, by now, of all of them that concern it. ``events`` are what others were told."""
         if one.push is None:
             return False
-        mine = changes if changes[0].version > one.since else [each for each in changes if each.version > one.since]
-        chosen = [each for change in mine for each in _chosen(change, one.wants)]
-        told = self._at_hand(chosen)
-        if told is None:
-            told = await self._encoding_of(chosen)
-        if not one.idle or (told and not one.push(b"".join([each.event for each in told]))):
+        same = one.wants.same() if changes[0].version > one.since else None
+        event = None if same is None else events.get(same)
+        if event is None:
+            mine = [each for each in changes if each.version > one.since]
+            event = b"".join([each.event for each in await self._telling.told(mine, one.wants)])
+            if same is not None:
+                events[same] = event
+        if not one.idle or (event and not one.push(event)):
             return False
         one.since = max(one.since, changes[-1].version)
-        if told:
-            one.said = asyncio.get_running_loop().time()
+        if event:
+            one.said = anyio.current_time()
         return True
 
     def _queue(self, one: _Listener, changes: Sequence[Change]) -> None:
         if len(one.queue) + len(changes) <= self._behind:
             one.queue.extend(changes)
-            one.idle = False  # nothing may overtake these
-            one.woken.set()
+            one.wake()  # and no longer idle: nothing may overtake these
         else:
-            self._drop(one, Slow(str(Slow.__doc__)))
-
-    def _drop(self, one: _Listener, why: Exception) -> None:
-        one.queue.clear()
-        one.trouble, one.idle = why, False
-        one.woken.set()
-
-    async def _all(self, changes: Sequence[Change], wants: Wanted) -> list[Told]:
-        """Those of them that are wanted."""
-        chosen = [each for change in changes for each in _chosen(change, wants)]
-        told = self._at_hand(chosen)
-        return await self._encoding_of(chosen) if told is None else told
-
-    def _at_hand(self, chosen: Sequence[Change]) -> list[Told] | None:
-        """None: they are not all encoded yet."""
-        found = [self._encoded.get(_name(one)) for one in chosen]
-        return None if None in found else found  # type: ignore[return-value]
-
-    async def _encoding_of(self, chosen: Sequence[Change]) -> list[Told]:
-        """Whoever comes first encodes them, the others wait for that."""
-        async with self._encoding:
-            missing = [one for one in chosen if _name(one) not in self._encoded]
-            known = {**self._encoded, **await self._encode(missing)}
-            return [known[_name(one)] for one in chosen]
+            one.drop(Slow(str(Slow.__doc__)))
 
     async def _missed(self, since: int) -> AsyncIterator[Sequence[Change]]:
         """Up to now; what follows is in the listener's queue."""
@@ -247,56 +222,4 @@ class Feed:
         self._news.clear()
         for one in self._listeners:
             if one.trouble is None:
-                self._drop(one, Gone("changes were missed: list again"))
-
-    async def _encode(self, changes: Sequence[Change]) -> dict[_Name, Told]:
-        """They are kept for the others for a while."""
-        shown = iter(await self._liveness.shown([change.now for change in changes if change.now is not None]))
-        told: dict[_Name, Told] = {}
-        for change in changes:
-            kind, _, name = change.key.partition("/")
-            gone = {"apiVersion": "ggnet/v1", "kind": kind, "metadata": {"name": name}}
-            item = gone if change.now is None else next(shown).wire()
-            text = json.dumps({"type": change.type, "resourceVersion": change.version, "object": item})
-            told[_name(change)] = Told(change.version, change.type, text)
-        self._encoded |= told
-        while len(self._encoded) > _ENCODED:
-            del self._encoded[next(iter(self._encoded))]
-        return told
-
-
-def _everything(key: str, item: Object | None, machine: Object | None = None) -> bool:
-    return True
-
-
-def _name(change: Change) -> _Name:
-    return change.version, change.type, change.key
-
-
-def _chosen(change: Change, wants: Wanted) -> Iterator[Change]:
-    """The change as this listener should hear of it: what leaves its selection is deleted to it, what enters is added.
-
-    Sessions that a machine takes along come before it, with the number before: whoever is cut off in between hears of
-    them again.
-    """
-    for one in change.along:
-        was, stands = (wants(one.key, one, machine) for machine in (change.before, change.now))
-        if was and not stands:
-            yield Change(change.version - 1, one.key, "DELETED", None, None)
-        elif stands and not was and wants(one.key, one):
-            yield Change(change.version - 1, one.key, "ADDED", one, None)
-    mine = _itself(change, wants)
-    if mine is not None:
-        yield mine
-
-
-def _itself(change: Change, wants: Wanted) -> Change | None:
-    now, before, key = change.now, change.before, change.key
-    if now is not None and wants(key, now):
-        entered = before is not None and not wants(key, before)
-        return replace(change, type="ADDED") if entered else change
-    if now is None:
-        return change if wants(key, before) else None
-    if change.type == "ADDED" or not wants(key, before):
-        return None
-    return replace(change, type="DELETED", now=None)
+                one.drop(Gone("changes were missed: list again"))

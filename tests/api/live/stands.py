@@ -65,7 +65,8 @@ class Stand:
         clock = SystemClock()
         self.hints = LocalHints()
         self.mirror = Mirror(self.store, clock, self.hints, remembered=self.remembered)
-        self.feed = Feed(self.store, self.mirror, Liveness(self.mirror, self.store, clock, "default"), behind=self.behind)
+        liveness = Liveness(self.mirror, self.store, clock, "default")
+        self.feed = Feed(self.store, self.mirror, liveness, behind=self.behind, look_seconds=0.01)
 
     @asynccontextmanager
     async def telling(self) -> AsyncIterator[TaskGroup]:

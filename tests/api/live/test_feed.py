@@ -4,24 +4,23 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from api.live.feed import Ended, Slow, Told, Wanted
+from api.live.choice import EVERYTHING, Selection, Wanted
+from api.live.feed import STILL_HERE, Ended, Slow
+from api.live.told import Told
 from api.watch import wanted
 from controller.ports.store import Gone
 from manifests.kinds import Object
 from tests.api.live.stands import Stand, until
 
 pytestmark = pytest.mark.anyio
-
-
-def everything(key: str, item: Object | None, machine: Object | None = None, /) -> bool:
-    return True
 
 
 async def always() -> bool:
@@ -55,7 +54,7 @@ async def test_what_was_missed_is_told_from_memory_and_beyond_it_from_the_log() 
             await stand.add(number)
             await stand.mirror.fresh()
         stand.store.asked.clear()
-        assert said(await listen(stand, 2, everything, 4)) == [(n, "ADDED", f"pc{n}") for n in range(3, 7)]
+        assert said(await listen(stand, 2, EVERYTHING, 4)) == [(n, "ADDED", f"pc{n}") for n in range(3, 7)]
         assert ("changes" in stand.store.asked) is (remembered == 2)
 
 
@@ -65,7 +64,7 @@ async def test_nothing_is_lost_or_doubled_between_the_past_and_the_present() -> 
     found: list[list[dict[str, Any]]] = []
 
     async def one(since: int) -> None:
-        found.append(await listen(stand, since, everything, 60 - since))
+        found.append(await listen(stand, since, EVERYTHING, 60 - since))
 
     async with stand.telling() as tasks:
         for since in range(0, 20, 3):
@@ -98,13 +97,11 @@ class Line:
         return True
 
     async def follow(self, stand: Stand, since: int) -> None:
-        lines = stand.feed.listen(since, everything, 0.005, always, self.push)
+        lines = stand.feed.listen(since, EVERYTHING, 0.005, always, self.push)
         async with aclosing(lines):  # type: ignore[type-var]
             async for told in lines:
                 await anyio.sleep(self.chance.random() / 1000)
                 self.heard += [one.version for one in told]
-                if self.heard and self.heard[-1] == 200:
-                    return
 
 
 @pytest.mark.parametrize("full", [0.0, 0.3, 1.0])
@@ -125,6 +122,8 @@ async def test_nothing_is_lost_doubled_or_out_of_order_between_what_is_pushed_an
         await anyio.sleep(0.02)  # now they only wait
         await stand.add(199, 200)
         await stand.mirror.fresh()
+        await until(lambda: all(line.heard[-1:] == [200] for line in lines), 60)
+        tasks.cancel_scope.cancel()
     for at, line in enumerate(lines):
         assert line.heard == list(range(at % 20 + 1, 201))
     assert (sum(line.pushed for line in lines) > 0) is (full < 1)
@@ -133,7 +132,7 @@ async def test_nothing_is_lost_doubled_or_out_of_order_between_what_is_pushed_an
 async def test_one_that_does_not_keep_up_is_dropped_and_the_others_are_not() -> None:
     stand = Stand(behind=5)
     start = await stand.feed.start(None)
-    slow, quick = stand.feed.listen(start, everything, 60, always), stand.feed.listen(start, everything, 60, always)
+    slow, quick = stand.feed.listen(start, EVERYTHING, 60, always), stand.feed.listen(start, EVERYTHING, 60, always)
     seen: list[int] = []
 
     async def keep_up() -> None:
@@ -175,11 +174,22 @@ async def test_what_enters_a_selection_is_added_and_what_leaves_it_is_deleted() 
     assert set(changes[2]["object"]) == {"apiVersion", "kind", "metadata"}
 
 
-async def test_silence_has_a_heartbeat() -> None:
-    stand = Stand()
-    async with aclosing(stand.feed.listen(await stand.feed.start(None), everything, 0.02, always)) as lines:  # type: ignore[type-var]
-        with anyio.fail_after(30):
-            assert [await anext(lines) for _ in range(3)] == [(), (), ()]
+async def test_silence_has_a_heartbeat_past_the_task_or_by_it() -> None:
+    stand, heard = Stand(), list[bytes]()
+
+    def push(data: bytes) -> bool:
+        heard.append(data)
+        return len(heard) < 4
+
+    start = await stand.feed.start(None)
+    async with stand.telling():
+        async with aclosing(stand.feed.listen(start, EVERYTHING, 0.02, always)) as lines:  # type: ignore[type-var]
+            with anyio.fail_after(30):
+                assert [await anext(lines) for _ in range(3)] == [[], [], []]
+        async with aclosing(stand.feed.listen(start, EVERYTHING, 0.02, always, push)) as lines:  # type: ignore[type-var]
+            with anyio.fail_after(30):
+                assert await anext(lines) == []
+    assert heard == [STILL_HERE] * 4
 
 
 async def test_what_the_log_no_longer_holds_is_said_before_the_stream_begins() -> None:
@@ -196,7 +206,7 @@ async def test_what_the_log_no_longer_holds_is_said_before_the_stream_begins() -
 async def test_who_listens_while_changes_are_missed_is_told() -> None:
     stand = Stand()
     stand.store._changes_kept = 3
-    lines = stand.feed.listen(await stand.feed.start(None), everything, 60, always)
+    lines = stand.feed.listen(await stand.feed.start(None), EVERYTHING, 60, always)
 
     async with anyio.create_task_group() as tasks:
 
@@ -211,22 +221,23 @@ async def test_who_listens_while_changes_are_missed_is_told() -> None:
 
 
 async def test_whoever_may_listen_no_more_is_told_and_let_go() -> None:
-    stand, allowed = Stand(), [True, False]
+    stand, allowed = Stand(), [True, True, False]
 
     async def still() -> bool:
         return allowed.pop(0)
 
     await stand.add(1)
-    lines = stand.feed.listen(await stand.feed.start(0), everything, 0.02, still)
+    lines = stand.feed.listen(await stand.feed.start(0), EVERYTHING, 0.02, still)
     assert [one.version for one in await anext(lines)] == [1]
     assert stand.feed.listeners == 1
 
     async def heartbeats() -> None:
         async for told in lines:
-            assert told == ()
+            assert told == []
 
-    with anyio.fail_after(30), pytest.raises(Ended):
-        await heartbeats()
+    async with stand.telling():
+        with anyio.fail_after(30), pytest.raises(Ended):
+            await heartbeats()
     assert allowed == []
     assert stand.feed.listeners == 0
 
@@ -236,7 +247,7 @@ async def test_what_changes_is_encoded_once_for_all_who_listen() -> None:
     await stand.mirror.fresh()
 
     async def hear() -> None:
-        assert said(await take(stand.feed.listen(0, everything, 60, always), 1)) == [(1, "ADDED", "pc1")]
+        assert said(await take(stand.feed.listen(0, EVERYTHING, 60, always), 1)) == [(1, "ADDED", "pc1")]
 
     async with stand.telling() as tasks:
         for _ in range(20):
@@ -246,3 +257,44 @@ async def test_what_changes_is_encoded_once_for_all_who_listen() -> None:
         await stand.add(1)
         await stand.mirror.fresh()
     assert stand.store.asked.count("lease") == 1
+
+
+class Asked(Selection):
+    """Counts how often it is asked."""
+
+    times: ClassVar[int] = 0
+
+    def __call__(self, key: str, item: Object | None, machine: Object | None = None, /) -> bool:
+        Asked.times += 1
+        return super().__call__(key, item, machine)
+
+
+async def test_those_who_choose_alike_are_told_what_was_chosen_once_and_no_others() -> None:
+    stand, heard = Stand(), dict[str, list[bytes]]()
+    await stand.mirror.fresh()
+
+    async def hear(name: str, labels: str) -> None:
+        push = partial(_noted, heard.setdefault(name, []))
+        async for _ in stand.feed.listen(0, Asked(labels=labels), 60, always, push):
+            pass
+
+    async with stand.telling() as tasks:
+        for number in range(50):
+            tasks.start_soon(hear, f"main{number}", "room=main")
+        tasks.start_soon(hear, "lab", "room=lab")
+        await until(lambda: stand.feed.listeners == 51, 60)
+        await anyio.sleep(0.02)  # now they only wait
+        for number, room in ((1, "main"), (2, "lab")):
+            await stand.add(number, room=room)
+            await stand.mirror.fresh()
+        await until(lambda: all(heard.values()), 60)
+        tasks.cancel_scope.cancel()
+    assert {len(pushed) for pushed in heard.values()} == {1}
+    assert b'"pc2"' in heard["lab"][0]
+    assert all(b'"pc1"' in heard[f"main{number}"][0] for number in range(50))
+    assert Asked.times == 4, "each selection once a change"
+
+
+def _noted(pushed: list[bytes], data: bytes) -> bool:
+    pushed.append(data)
+    return True
