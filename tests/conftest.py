@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from controller.adapters import migrate
 from controller.adapters.every_table import metadata
 from controller.adapters.tables import audit_marks, counters
+from tests.order import place
 from tests.servers import Postgres, Redis, postgres, redis
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--upload-mib", type=int, default=64, metavar="N", help="what clients upload: 1024 takes minutes")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=place)
 
 
 @pytest.hookimpl(optionalhook=True)

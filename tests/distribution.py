@@ -1,7 +1,7 @@
-"""Which worker runs which files: the boot servers of the lab last, on as many workers as there are processors for them.
+"""Which worker runs which files: the boot servers of the lab late, on as many workers as there are processors for them.
 
 A boot server keeps one processor busy, and so there are two at a time. Other tests wait for servers, disks and clocks
-now and then: a third worker takes files of theirs meanwhile, and ends when only the lab is left.
+now and then: a third worker takes files of theirs meanwhile, and while the lab is at work those that only compute.
 """
 
 import pytest
@@ -9,7 +9,8 @@ from xdist.remote import Producer
 from xdist.scheduler.loadfile import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-LAB = "tests/lab/"
+from tests.order import COMPUTE, LAB
+
 LABS = 2
 
 
@@ -22,8 +23,11 @@ class Distribution(LoadFileScheduling):  # type: ignore[misc]
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         if next(iter(self.workqueue)).startswith(LAB):
-            if node not in self._labs and len(self._labs) == LABS:
+            if node in self._labs or len(self._labs) < LABS:
+                self._labs.add(node)
+            elif (beside := next((name for name in self.workqueue if name.startswith(COMPUTE)), None)) is not None:
+                self.workqueue.move_to_end(beside, last=False)
+            else:
                 node.shutdown()
                 return
-            self._labs.add(node)
         super()._assign_work_unit(node)

@@ -5,42 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.host import HERE, obstacles
+from tests.lab.host import obstacles
 from tests.lab.lab import Lab
 from tests.lab.site import Site
-
-# The longest first, so that the workers end at the same time; and early those that need a boot server without GGnet: while
-# there is none, none has to be stopped for them.
-ORDER = (
-    "test_kill.py",
-    "test_kernel_target.py",
-    "test_lab_itself.py",
-    "test_drift.py",
-    "test_live.py",
-    "test_quiet.py",
-    "test_bad_files.py",
-    "test_disks.py",
-    "test_promote.py",
-    "test_commit.py",
-    "test_chap.py",
-    "test_several_disks.py",
-    "test_source.py",
-    "test_bad_images.py",
-    "test_withdraw.py",
-    "test_boot.py",
-    "test_dhcp.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The lab after everything else, and its files in this order; one that is not named here, first."""
-
-    def place(item: pytest.Item) -> int:
-        if item.path.parent != HERE:
-            return -2
-        return ORDER.index(item.path.name) if item.path.name in ORDER else -1
-
-    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
