@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+import anyio
 from starlette.types import Scope
 
 from api import peer
@@ -65,6 +66,7 @@ class Meter:
         self._token = f"Bearer {token}".encode()
         self._known: dict[int, str] = {}
         self._handfuls: dict[tuple[str, str], _Handful] = {}
+        self._asking: dict[tuple[str, str], anyio.Lock] = {}
 
     async def charge(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Standing | None:
         """One request; None where it is not counted. TooMany."""
@@ -102,15 +104,35 @@ class Meter:
     async def _take(self, quota: Quota, who: str) -> Standing | None:
         if not quota.limit:
             return None
+        have = self._at_hand(quota, who) or await self._asked(quota, who)
         now = self._clock.now().timestamp()
-        have = self._handfuls.get((quota.name, who))
-        if have is None or have.until <= now or not (have.mine or not have.left):
-            granted = await self._rates.take(quota, who, max(1, quota.limit // 100))
-            _bounded(self._handfuls)
-            have = self._handfuls[quota.name, who] = _Handful(granted.amount, granted.left, granted.until)
         if not have.mine:
             raise TooMany(quota, _seconds(quota, have, now))
         return _spent(quota, have, now)
+
+    def _at_hand(self, quota: Quota, who: str) -> _Handful | None:
+        """What there is, be it that there is nothing left; None: the common count must be asked."""
+        have = self._handfuls.get((quota.name, who))
+        if have is None or have.until <= self._clock.now().timestamp():
+            return None
+        return have if have.mine or not have.left else None
+
+    async def _asked(self, quota: Quota, who: str) -> _Handful:
+        """One request asks for all that came with it: a hundred that asked at once would have the whole limit among them,
+        and lose it."""
+        at = (quota.name, who)
+        turn = self._asking.setdefault(at, anyio.Lock())
+        try:
+            async with turn:
+                have = self._at_hand(quota, who)
+                if have is None:
+                    granted = await self._rates.take(quota, who, max(1, quota.limit // 100))
+                    _bounded(self._handfuls)
+                    have = self._handfuls[at] = _Handful(granted.amount, granted.left, granted.until)
+                return have
+        finally:
+            if not turn.locked():
+                self._asking.pop(at, None)
 
 
 class Purse:

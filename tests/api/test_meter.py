@@ -3,11 +3,16 @@
 import time
 from pathlib import Path
 
+import anyio
 import httpx
+import pytest
 
+from api.edge.meter import Meter
+from api.problems import TooMany
 from controller.adapters.clock import SystemClock
 from controller.adapters.rates import Counted, Memory
 from controller.ports.rates import Granted, Quota
+from controller.settings import Settings
 from tests.api.people import api_key, login, user
 from tests.api.served import SITE, Served, serving
 from tests.api.test_problems import check
@@ -108,6 +113,40 @@ def test_the_common_count_is_asked_for_one_request_in_a_hundred(tmp_path: Path, 
         assert Asked.times == 3 + (time.monotonic() - began > 59)
         left = [int(one.headers["ratelimit-remaining"]) for one in answers]
         assert left == list(range(4999, 4879, -1))
+
+
+class Far(Asked):
+    """Answers after a while, as a server does."""
+
+    async def take(self, quota: Quota, who: str, amount: int) -> Granted:
+        await anyio.sleep(0.005)
+        return await super().take(quota, who, amount)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("limit", "times"), [(5000, 10), (400, 100), (30, 30)])
+async def test_requests_that_come_at_once_have_the_whole_limit_between_them_and_no_more(limit: int, times: int) -> None:
+    clock = SystemClock()
+    rates, granted, refused = Far(Memory(clock)), list[int](), list[int]()
+    meter = Meter(rates, Settings(rate_limit=limit), clock, "token", lambda credential: "ada")
+    Asked.times = 0
+
+    async def charge() -> None:
+        scope = {"path": "/api/v1/machines", "method": "GET", "address": "192.0.2.1"}
+        try:
+            standing = await meter.charge(scope, {b"authorization": b"Bearer hers"})
+        except TooMany:
+            refused.append(1)
+        else:
+            assert standing is not None
+            granted.append(standing.left)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(500):
+            tasks.start_soon(charge)
+    assert sorted(granted, reverse=True) == list(range(limit - 1, max(0, limit - 500) - 1, -1))
+    assert len(refused) == max(0, 500 - limit)
+    assert Asked.times == times
 
 
 def test_behind_a_configured_proxy_each_client_is_an_address(tmp_path: Path, warm: Warm) -> None:
