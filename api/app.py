@@ -40,7 +40,7 @@ from api.express import Express
 from api.lane import Lane
 from api.manual import Manual, installed
 from api.metrics import PREFIX
-from api.turnstile import Turnstile
+from api.turnstile import SHORT, Turnstile
 from api.uploads import routes as uploads
 from api.version import version
 from controller.ports.traces import Traces
@@ -138,7 +138,8 @@ def create(door: Door, bounds: Bounds = _BOUNDS, traces: Traces | None = None) -
         app.add_middleware(Traced, traces=traces)
     meter, book = _meter(door), Book(door.metrics)
     app.add_middleware(Edge, door=door, bounds=bounds, meter=meter, book=book)
-    app.state.turnstile, app.state.lane = Turnstile(), Lane(app.state, door, meter, book, traced=traces is not None)
+    app.state.turnstile, app.state.postern = Turnstile(), Turnstile(SHORT)
+    app.state.lane = Lane(app.state, door, meter, book, traced=traces is not None)
     return app
 
 

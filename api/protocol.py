@@ -42,7 +42,8 @@ class Protocol(HttpToolsProtocol):
         self._head: int | None = 0  # bytes of the head that is coming in, None while none is
         self._timer: asyncio.TimerHandle | None = None
         state = self.config.app.state  # type: ignore[union-attr]
-        self._lane, self._turnstile = cast(Lane, state.lane), cast(Turnstile, state.turnstile)
+        self._lane = cast(Lane, state.lane)
+        self._turnstile, self._postern = cast(Turnstile, state.turnstile), cast(Turnstile, state.postern)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -77,12 +78,9 @@ class Protocol(HttpToolsProtocol):
             one.begin()
 
     def admit(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """A task for this request, in its turn."""
-        begin = partial(super()._start_asgi_task, cycle, app)
-        if cycle.scope["path"] in FREE:
-            begin()
-        else:
-            self._turnstile.enter(begin)
+        """A task for this request, in its turn; who looks whether the door is open waits for nobody but their like."""
+        turnstile = self._postern if cycle.scope["path"] in FREE else self._turnstile
+        turnstile.enter(partial(super()._start_asgi_task, cycle, app))
 
     def push(self, data: bytes) -> bool:
         """Writes more of a stream that has begun, past whatever stands before it; False where it cannot be written now:

@@ -10,7 +10,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from api.turnstile import Turnstile
+from api.turnstile import SHORT, Turnstile
 from controller.adapters.clock import SystemClock
 from controller.adapters.rates import Counted, Memory
 from tests.api.people import A, api_key, ask, login, user
@@ -189,15 +189,16 @@ def test_both_ways_are_counted(door: Served) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_turn_of_the_loop_begins_few_and_in_their_order() -> None:
-    turnstile, begun, turns = Turnstile(), list[int](), list[int]()
-    for number in range(30):
+@pytest.mark.parametrize(("turnstile", "few"), [(Turnstile(), 4), (Turnstile(SHORT), 32)])
+async def test_a_turn_of_the_loop_begins_few_and_in_their_order(turnstile: Turnstile, few: int) -> None:
+    begun, turns = list[int](), list[int]()
+    for number in range(100):
         turnstile.enter(lambda number=number: begun.append(number))  # type: ignore[misc]
-    while len(begun) < 30:
+    while len(begun) < 100:
         turns.append(len(begun))
         await anyio.lowlevel.checkpoint()
-    assert begun == list(range(30))
-    assert turns[:3] == [4, 8, 12]
+    assert begun == list(range(100))
+    assert turns[:3] == [few, 2 * few, 3 * few]
     await anyio.lowlevel.checkpoint()
-    turnstile.enter(lambda: begun.append(30))
-    assert begun[-1] == 30, "at once, when nobody waits"
+    turnstile.enter(lambda: begun.append(100))
+    assert begun[-1] == 100, "at once, when nobody waits"
