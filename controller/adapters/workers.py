@@ -1,19 +1,23 @@
 """Threads that may be left behind: a call into the kernel can hang for ever, and then only its object may suffer.
 
-A pool's thread that hangs would block its pool, and the interpreter's exit; these are daemon threads, one a job, about
-16 at once. A job that overruns its deadline is abandoned: its slot is given back, its object is fenced off until the
-thread returns, and the thread does nothing more once it does, because it asks before each call (``Job.check``).
+A pool's thread that hangs would block its pool, and the interpreter's exit; these are daemon threads, about 16 at once. A
+job that overruns its deadline is abandoned: its slot is given back, its object is fenced off until the thread returns, and
+the thread does nothing more of it once it does, because it asks before each call (``Job.check``). A thread that has
+returned waits for the next job for a while: to start one costs as much as most jobs do.
 """
 
 import asyncio
 import threading
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import anyio
 
 T = TypeVar("T")
+_Work = Callable[[], None]
+_IDLE_SECONDS = 10.0
 
 
 class Job:
@@ -61,6 +65,7 @@ class Workers:
     def __init__(self, at_once: int = 16) -> None:
         self._slots = anyio.CapacityLimiter(at_once)
         self._jobs: dict[Hashable, Job] = {}
+        self._idle: list[SimpleQueue[_Work]] = []
 
     def fence(self, key: Hashable, job: Job) -> None:
         """No other job on ``key`` until this one has returned."""
@@ -98,18 +103,43 @@ class Workers:
             if not done.done():
                 done.set_result(outcome)
 
-        def thread() -> None:
+        def act() -> None:
+            threading.current_thread().name = f"worker {key}"
             outcome = _outcome(job, work)
             job.finish()
             with suppress(RuntimeError):  # the loop has gone: nobody waits
                 loop.call_soon_threadsafe(finish, outcome)
 
-        threading.Thread(target=thread, name=f"worker {key}", daemon=True).start()
+        self._hand(act)
         return done
+
+    def _hand(self, work: _Work) -> None:
+        """To the thread that was the last to have nothing to do, or to a new one."""
+        try:
+            queue = self._idle.pop()
+        except IndexError:
+            queue = SimpleQueue()
+            threading.Thread(target=_serve, args=(queue, self._idle), daemon=True).start()
+        queue.put(work)
 
     def _forget(self, key: Hashable, job: Job) -> None:
         if self._jobs.get(key) is job:
             del self._jobs[key]
+
+
+def _serve(queue: SimpleQueue[_Work], idle: list[SimpleQueue[_Work]]) -> None:
+    """A thread's life: what is in its queue, until nothing has come for a while."""
+    while True:
+        try:
+            work = queue.get(timeout=_IDLE_SECONDS)
+        except Empty:
+            try:
+                idle.remove(queue)
+            except ValueError:
+                continue  # somebody has just taken it from there: work is on its way
+            return
+        work()
+        idle.append(queue)
 
 
 def _outcome(job: Job, work: Callable[[Job], T]) -> Callable[[], T]:

@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from controller.core import dhcp, disk_status, image_status, phases, pressure, resolve
@@ -13,6 +12,7 @@ from controller.core.choice import Disk, Missing
 from controller.core.desired import Client, Desired, DhcpConfig
 from controller.core.index import Index
 from controller.core.names import OverlayName, Site, script, session_of
+from controller.core.newest import newest
 from controller.core.observed import Login, Observed
 from controller.core.phases import Phase, Progress
 from controller.core.pressure import Pressed
@@ -312,7 +312,7 @@ def _committing(one: Session, verdict: Verdict) -> Remark:
     return Remark("Committing", "Requested", said)
 
 
-@lru_cache(4)
+@newest(4)
 def _counted(config: DhcpConfig) -> Mapping[str, int]:
     """How many machines each network has: asked in every pass of the same configuration."""
     return Counter(network for network, _ in {(host.network, host.machine) for host in config.hosts})

@@ -12,11 +12,11 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 from controller.core.desired import DhcpConfig, Host, Subnet
 from controller.core.names import BOOT_FOLDER, BOOT_SCRIPT, Site
+from controller.core.newest import newest
 from manifests.types import Cidr, Hostname, Ipv4, Mac, shown
 
 NBPS: Mapping[str, tuple[str, ...]] = {"undionly.kpxe": ("00:00",), "ipxe.efi": ("00:07", "00:09"), "snponly.efi": ()}
@@ -63,7 +63,7 @@ def body(config: DhcpConfig, boot: str = BOOT_SCRIPT) -> str:
     return "\n".join([*parts, *stanzas(config).values(), ""])
 
 
-@lru_cache(4)
+@newest(4)
 def digest(config: DhcpConfig) -> str:
     """sha256 of the body: what ``DhcpState.file`` and ``loaded`` are compared with."""
     return hashlib.sha256(body(config).encode()).hexdigest()
@@ -86,7 +86,7 @@ def header(site: Site, generation: int, sha256: str) -> str:
     return text
 
 
-@lru_cache(2)
+@newest(2)
 def stanzas(config: DhcpConfig) -> Mapping[str, str]:
     """Host name -> normal form, by name. A host of a network that somebody else answers on has none.
 
