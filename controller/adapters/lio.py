@@ -62,6 +62,9 @@ class KernelLio:
         found: dict[Iqn, TargetState | None] = {}
         unreadable: dict[str, str] = {}
         await self._each(sorted(ours) if iqns is None else sorted(iqns), self._state, found, unreadable, hbas)
+        if iqns is None:
+            for iqn in set(self._seen) - ours:  # of a machine that has gone
+                self._seen.pop(iqn, None)
         return LioState({iqn: state for iqn, state in found.items() if state}, foreign, unreadable)
 
     async def logins(self, targets: Mapping[Iqn, Iqn]) -> Mapping[Iqn, tuple[Login, str | None]]:

@@ -10,6 +10,7 @@ import anyio
 from controller.adapters.lio import KernelLio
 from controller.adapters.simulated.configfs import FakeConfigFs
 from controller.core.observed import Login
+from controller.core.steps import WithdrawTarget
 from tests.contracts.lio_bench import SITE, bench_on
 
 
@@ -92,5 +93,20 @@ def test_what_is_as_it_was_is_asked_once_and_told_by_the_same_object(tmp_path: P
             assert (await lio.observe([target.iqn])).targets[target.iqn].peer == "10.77.0.58"
             fake.logout(acl)
             assert (await lio.observe([target.iqn])).targets[target.iqn].login is Login.NONE
+
+    anyio.run(look)
+
+
+def test_what_has_gone_is_not_remembered(tmp_path: Path) -> None:
+    async def look() -> None:
+        with bench_on("fake", tmp_path) as bench:
+            target = await bench.published("pc07")
+            stays = await bench.published("pc1")
+            lio = KernelLio(bench.fs, SITE)
+            await lio.observe(None)
+            assert set(lio._seen) == {target.iqn, stays.iqn}
+            await lio.withdraw(WithdrawTarget(target.iqn))
+            await lio.observe(None)
+            assert set(lio._seen) == {stays.iqn}
 
     anyio.run(look)
