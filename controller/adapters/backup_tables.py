@@ -35,7 +35,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import ColumnElement
 
 from controller.adapters.backup_archive import Column, Kind, TablePart, digest
-from controller.adapters.database import BATCH
+from controller.adapters.statements import BATCH
 from controller.ports.backup import BackupError
 
 # In this order: a type may be a kind of a later one.

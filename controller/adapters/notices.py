@@ -8,10 +8,11 @@ from typing import Any, get_args
 
 from sqlalchemy import delete, func, insert, select, update
 
-from controller.adapters.database import Database, lock
+from controller.adapters.database import Database
 from controller.adapters.notices_followed import Followed, settle
 from controller.adapters.notices_queue import Queue
 from controller.adapters.notices_rows import all_webhooks, no_webhook, one_delivery, one_webhook, post
+from controller.adapters.statements import lock
 from controller.adapters.store_trail import Trail
 from controller.adapters.tables import DELIVERIES, deliveries, webhooks
 from controller.core.notices import Delivery, Notice, Undelivered, Webhook

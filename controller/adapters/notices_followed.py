@@ -10,8 +10,9 @@ from datetime import datetime
 from sqlalchemy import BigInteger, case, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.adapters.database import Database, batches, execute_many, lock
+from controller.adapters.database import Database
 from controller.adapters.notices_rows import post
+from controller.adapters.statements import batches, execute_many, lock
 from controller.adapters.store_leases import fence
 from controller.adapters.store_rows import ROWS, manifest
 from controller.adapters.tables import (

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, delete, exists, func, or_, select, update
 
-from controller.adapters.database import Database, execute_many, lock
+from controller.adapters.database import Database
 from controller.adapters.notices_followed import settle
+from controller.adapters.statements import execute_many, lock
 from controller.adapters.store_leases import fence
 from controller.adapters.tables import DELIVERIES, deliveries, webhooks
 from controller.core.notices import PING, Delivery

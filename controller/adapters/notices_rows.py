@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import RowMapping, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.adapters.database import advance, execute_many, lock
+from controller.adapters.statements import advance, execute_many, lock
 from controller.adapters.tables import DELIVERIES, deliveries, webhooks
 from controller.core.notices import MAIL_GATHERS, PING, Delivery, Notice, Webhook, body
 from controller.ports.store import NotFound

@@ -10,7 +10,7 @@ import anyio.lowlevel
 from sqlalchemy import Row, Select, delete, func, or_, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.adapters.database import BATCH, batches, lock
+from controller.adapters.statements import BATCH, batches, lock
 from controller.adapters.store_objects import Objects
 from controller.adapters.store_rows import ROWS, kept
 from controller.adapters.store_rows import Row as Stored

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Column, ColumnElement, Delete, case, delete, insert, literal, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.adapters.database import Database, execute_many
+from controller.adapters.database import Database
+from controller.adapters.statements import execute_many
 from controller.adapters.store_trail import Trail
 from controller.adapters.tables_identity import login_failures, login_families, refresh_tokens, revoked, users
 from controller.ports.accounts import Ending

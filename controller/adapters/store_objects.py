@@ -12,7 +12,8 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.adapters.database import BATCH, Database, advance, among, batches, execute_many, lock
+from controller.adapters.database import Database
+from controller.adapters.statements import BATCH, advance, among, batches, execute_many, lock
 from controller.adapters.store_queue import mark
 from controller.adapters.store_requests import answered
 from controller.adapters.store_rows import (

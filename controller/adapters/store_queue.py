@@ -14,7 +14,8 @@ from itertools import groupby
 from sqlalchemy import BigInteger, Executable, and_, bindparam, case, delete, func, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.adapters.database import Database, advance, among, batches, execute_many, following, lock
+from controller.adapters.database import Database
+from controller.adapters.statements import advance, among, batches, execute_many, following, lock
 from controller.adapters.tables import DIRTY, dirty
 from controller.ports.store import Claim
 

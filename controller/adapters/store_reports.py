@@ -8,7 +8,8 @@ from datetime import datetime
 from sqlalchemy import Executable, case, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.adapters.database import Database, advance, among, batches, execute_many, lock
+from controller.adapters.database import Database
+from controller.adapters.statements import advance, among, batches, execute_many, lock
 from controller.adapters.store_leases import fence
 from controller.adapters.store_objects import ChangeType, write_log
 from controller.adapters.store_trail import Trail

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import RowMapping, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.adapters.database import among, batches
+from controller.adapters.statements import among, batches
 from controller.adapters.tables import objects, statuses
 from controller.ports.store import Conflict, StoreError
 from manifests.kinds import KINDS, Object

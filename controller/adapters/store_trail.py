@@ -15,7 +15,7 @@ import anyio.lowlevel
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.adapters.database import batches
+from controller.adapters.statements import batches
 from controller.adapters.store_rows import Row, in_force
 from controller.adapters.tables import HEAD, actors, audit, audit_marks
 from controller.core.chain import Mark, Said, seal

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.adapters.database import Database, lock
+from controller.adapters.database import Database
+from controller.adapters.statements import lock
 from controller.adapters.store_trail import Trail
 from controller.adapters.tables import RESOURCE_VERSION
 from controller.adapters.tables_identity import users

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.adapters.database import parse
+from controller.adapters.database_url import parse
 from controller.settings import Settings, SettingsError
 
 URL = "postgresql://ggnet@db:5432/ggnet"

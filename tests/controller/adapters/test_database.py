@@ -9,7 +9,9 @@ import anyio
 import pytest
 from sqlalchemy import text
 
-from controller.adapters.database import Database, lock, parse
+from controller.adapters.database import Database
+from controller.adapters.database_url import parse
+from controller.adapters.statements import lock
 from controller.adapters.store import SqlStore
 from controller.adapters.tables import RESOURCE_VERSION
 from controller.ports.store import StoreError
