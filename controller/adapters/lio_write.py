@@ -16,6 +16,7 @@ from controller.adapters.configfs import ConfigFs
 from controller.adapters.lio_check import Sizes, checked, look_at_disk
 from controller.adapters.lio_once import Once
 from controller.adapters.lio_read import Place
+from controller.adapters.lio_remove import Remover
 from controller.core import targets
 from controller.core.desired import Lun, Target
 from controller.core.names import Site, parse_backstore
@@ -35,6 +36,7 @@ class Writer:
         self._site = site
         self._sizes = sizes
         self._secrets = secrets
+        self._away = Remover(fs)
 
     # --- publish --------------------------------------------------------------------------------------------
 
@@ -116,7 +118,7 @@ class Writer:
         if device is None or not self._unfit(disk, device, facts, wanted):
             return
         self._unlink_luns(disk, lambda number, led: led == device)
-        self._remove_device(device)
+        self._away.device(device)
         del devices[disk.backstore]
         if again := read.find(self._fs, disk):
             devices[disk.backstore] = again
@@ -135,15 +137,15 @@ class Writer:
         fs = self._fs
         for number, group in read.numbers(fs, place.target).items():
             if number != 1:
-                self._remove_group(group, place)
+                self._away.group(group, place)
         for initiator in read.listing(fs, f"{place.tpg}/acls"):
             acl = f"{place.tpg}/acls/{initiator}"
             if initiator != target.initiator:
-                self._remove_acl(acl, place)
+                self._away.acl(acl, place)
                 continue
             for number, mapped in read.numbers(fs, acl).items():
                 if number >= len(disks):
-                    self._remove_link(mapped, place)
+                    self._away.link(mapped, place)
                     fs.rmdir(mapped)
         goals = {number: devices.get(disk.backstore) for number, disk in enumerate(disks)}
         self._unlink_luns(place, lambda number, led: goals.get(number) != led)
@@ -151,7 +153,7 @@ class Writer:
             if number not in goals:
                 fs.rmdir(lun)
         for device in (path for path in devices.values() if path not in goals.values()):
-            self._remove_device(device)
+            self._away.device(device)
         for portal in read.listing(fs, f"{place.tpg}/np"):
             if portal != target.portal:
                 fs.rmdir(f"{place.tpg}/np/{portal}")
@@ -280,56 +282,13 @@ class Writer:
         disks = tuple(read.places(fs, self._site, place))
         devices = tuple(device for disk in disks for device in read.devices(fs, disk))
         for group in read.numbers(fs, place.target).values():
-            self._remove_group(group, place)
+            self._away.group(group, place)
         if fs.exists(place.target):
             fs.rmdir(place.target)
         for device in devices:
-            self._remove_device(device)
+            self._away.device(device)
         for hba in (*(home.rpartition("/")[0] for home in (place.home, place.block)), *read.shared_hbas(place.machine)):
-            self._remove_hba(hba)
-
-    def _remove_group(self, group: str, place: Place) -> None:
-        fs = self._fs
-        if fs.read(f"{group}/enable") == "1":
-            fs.write(f"{group}/enable", "0")
-        for portal in fs.listdir(f"{group}/np"):
-            fs.rmdir(f"{group}/np/{portal}")
-        for initiator in fs.listdir(f"{group}/acls"):
-            self._remove_acl(f"{group}/acls/{initiator}", place)
-        for lun in read.numbers(fs, f"{group}/lun").values():
-            self._remove_link(lun, place)
-            fs.rmdir(lun)
-        fs.rmdir(group)
-
-    def _remove_acl(self, acl: str, place: Place) -> None:
-        for mapped in read.numbers(self._fs, acl).values():
-            self._remove_link(mapped, place)
-            self._fs.rmdir(mapped)
-        self._fs.rmdir(acl)
-
-    def _remove_link(self, folder: str, place: Place) -> None:
-        found = read.link(self._fs, folder, place.backstore)
-        if found:
-            self._fs.unlink(found[0])
-
-    def _remove_device(self, device: str) -> None:
-        try:
-            self._fs.rmdir(device)
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-            users = self._fs.read(f"{device}/alua/default_tg_pt_gp/members").replace("\n", ", ").strip(", ")
-            raise EffectRefused("Foreign", f"{device} is exported by {users} too: take it out there first") from error
-        self._remove_hba(device.rpartition("/")[0])
-
-    def _remove_hba(self, hba: str) -> None:
-        """An HBA without a backstore; another worker may be putting one into it, or removing it, right now."""
-        if set(read.listing(self._fs, hba)) == {"hba_info", "hba_mode"}:
-            try:
-                self._fs.rmdir(hba)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
-                    raise
+            self._away.hba(hba)
 
 
 def _in_use(place: Place, live: Mapping[str, tuple[Login, str | None]], consequence: str) -> EffectRefused:
