@@ -101,12 +101,7 @@ class IscRig:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.space = f"ggnet-dhcp-{os.getpid()}-{next(_numbers)}"
-        self._ip("netns", "add", self.space)
-        inside = ("-n", self.space)
-        self._ip(*inside, "link", "add", "srv", "type", "veth", "peer", "name", "cli")
-        for link in ("srv", "cli", "lo"):
-            self._ip(*inside, "link", "set", link, "up")
-        self._ip(*inside, "address", "add", "10.77.0.254/24", "dev", "srv")
+        self._network()
         self.conf, self.include, self.pidfile = folder / "dhcpd.conf", folder / "etc" / "ggnet.conf", folder / "dhcpd.pid"
         self.state, self.script, self.log = folder / "state", folder / "restart", folder / "restarts"
         self.include.parent.mkdir()
@@ -115,6 +110,18 @@ class IscRig:
         self.administrator()
         self._write_script()
         self.dhcp: Dhcp = self.server()
+
+    def _network(self) -> None:
+        inside = ("-n", self.space)
+        self._ip("netns", "add", self.space)
+        try:
+            self._ip(*inside, "link", "add", "srv", "type", "veth", "peer", "name", "cli")
+            for link in ("srv", "cli", "lo"):
+                self._ip(*inside, "link", "set", link, "up")
+            self._ip(*inside, "address", "add", "10.77.0.254/24", "dev", "srv")
+        except AssertionError:
+            self._ip("netns", "delete", self.space)
+            raise
 
     def server(self) -> IscDhcpd:
         """A new one, that remembers nothing but what lies in the state folder."""
@@ -239,7 +246,8 @@ class IscRig:
         self._ip("netns", "delete", self.space)
 
     def _ip(self, *words: str) -> None:
-        subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+        done = subprocess.run(["ip", *words], check=False, capture_output=True, text=True)
+        assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
 
 
 def wait_until(fact: Callable[[], bool], patience: float = 30.0) -> None:
