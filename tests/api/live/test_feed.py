@@ -174,6 +174,19 @@ async def test_what_enters_a_selection_is_added_and_what_leaves_it_is_deleted() 
     assert set(changes[2]["object"]) == {"apiVersion", "kind", "metadata"}
 
 
+async def test_who_was_away_for_long_does_not_change_what_others_are_told() -> None:
+    """From the log a change is told with the object as it stands by now: for those who remember, it stood otherwise."""
+    stand = Stand(remembered=2)
+    await stand.mirror.fresh()
+    for labels in ({"room": "main"}, {"room": "main", "rack": "4"}, {"room": "lab", "secret": "yes"}):
+        await stand.add(1, **labels)
+        await stand.mirror.fresh()
+    assert [version for version, _, _ in said(await listen(stand, 0, EVERYTHING, 3))] == [1, 2, 3]
+    changed, left = await listen(stand, 1, Selection(labels="room=main"), 2)
+    assert changed["object"]["metadata"]["labels"] == {"room": "main", "rack": "4"}
+    assert (left["type"], left["object"]["metadata"]) == ("DELETED", {"name": "pc1"})
+
+
 async def test_silence_has_a_heartbeat_past_the_task_or_by_it() -> None:
     stand, heard = Stand(), list[bytes]()
 
