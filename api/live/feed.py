@@ -17,7 +17,7 @@ from api.live.choice import EVERYTHING, Wanted
 from api.live.liveness import Liveness
 from api.live.mirror import Change, Mirror
 from api.live.told import Telling, Told
-from controller.ports.store import Gone, Store
+from controller.ports.store import Gone, LogEntry, Store
 
 BEHIND = 10_000
 LOOK_SECONDS = 2.0  # a stream outlives its token by no more than this
@@ -209,9 +209,13 @@ class Feed:
             yield (recent or ())[start : start + _PAGE]
         while recent is None and since < end:
             entries = [entry for entry in await self._store.changes(since, _PAGE) if entry.resource_version <= end]
-            now = self._mirror.objects
-            yield [Change(entry.resource_version, entry.key, entry.type, now.get(entry.key), None) for entry in entries]
+            yield [self._past(entry) for entry in entries]
             since = entries[-1].resource_version
+
+    def _past(self, entry: LogEntry) -> Change:
+        """With the object as it stands by now: how it stood is known no longer."""
+        now = None if entry.type == "DELETED" else self._mirror.objects.get(entry.key)
+        return Change(entry.resource_version, entry.key, entry.type, now, None)
 
     def _publish(self, changes: Sequence[Change]) -> None:
         """None: some were missed."""

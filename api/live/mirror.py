@@ -174,9 +174,8 @@ class Mirror:
         if entry.resource_version != self.known + 1:
             raise Gone(f"the copy of the objects is at {self.known}, the news go on at {entry.resource_version}")
         before = self.objects.pop(entry.key, None)
-        now = one.object
-        if now is None and entry.type != "DELETED":
-            now = before  # it is gone by now, and its deletion is further down
+        # It may be gone by now, and its deletion further down; or another of its name stands there, which is told there.
+        now = None if entry.type == "DELETED" else one.object or before
         if now is not None:
             self.objects[entry.key] = now
         self._shelves[entry.key.partition("/")[0]].put(entry.key.partition("/")[2], now)

@@ -187,6 +187,19 @@ async def test_who_was_away_for_long_does_not_change_what_others_are_told() -> N
     assert (left["type"], left["object"]["metadata"]) == ("DELETED", {"name": "pc1"})
 
 
+@pytest.mark.parametrize("remembered", [50, 2])
+async def test_a_deletion_is_told_without_what_came_in_its_place(remembered: int) -> None:
+    """All of it was committed between two looks."""
+    stand = Stand(remembered=remembered)
+    await stand.add(1)
+    await stand.mirror.fresh()
+    await stand.drop(1)
+    await stand.add(1)
+    changes = await listen(stand, 1, EVERYTHING, 3)
+    assert said(changes) == [(2, "MODIFIED", "pc1"), (3, "DELETED", "pc1"), (4, "ADDED", "pc1")]
+    assert ["spec" in one["object"] for one in changes] == [True, False, True]
+
+
 async def test_silence_has_a_heartbeat_past_the_task_or_by_it() -> None:
     stand, heard = Stand(), list[bytes]()
 
