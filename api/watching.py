@@ -35,7 +35,7 @@ class Watching:
         if self.same() is not None:
             return self._wants(key, item)
         self._remember(item)
-        then = self._machines if machine is None else {machine.key: machine}
+        then = self._machines if machine is None else ChainMap({machine.key: machine}, *self._machines.maps)
         return item is not None and self._found.over(Verb.READ, item, then) and self._wants(key, item)
 
     def same(self) -> Hashable | None:
