@@ -1,7 +1,7 @@
 """Every change once and in order to each listener, whatever it missed, however slow the others are."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -266,6 +266,41 @@ async def test_whoever_may_listen_no_more_is_told_and_let_go() -> None:
             await heartbeats()
     assert allowed == []
     assert stand.feed.listeners == 0
+
+
+async def test_whether_one_may_still_listen_is_nothing_to_the_others() -> None:
+    """The store does not say it of one, and breaks down over another; a third must go, and a fourth goes on."""
+    stand, ended = Stand(), dict[str, type[BaseException]]()
+
+    async def never() -> bool:
+        await anyio.sleep_forever()
+        raise AssertionError("unreachable")
+
+    async def broken() -> bool:
+        raise ZeroDivisionError
+
+    async def gone() -> bool:
+        return False
+
+    async def hear(still: Callable[[], Awaitable[bool]]) -> None:
+        try:
+            async for told in stand.feed.listen(0, EVERYTHING, 60, still):
+                heard[still.__name__] = [one.version for one in told]
+        except (ZeroDivisionError, Ended) as error:
+            ended[still.__name__] = type(error)
+
+    heard = dict[str, list[int]]()
+    await stand.mirror.fresh()
+    async with stand.telling() as tasks:
+        for still in (never, broken, gone, always):
+            tasks.start_soon(hear, still)
+        await until(lambda: len(ended) == 2, 20)
+        await stand.add(1)
+        await stand.mirror.fresh()
+        await until(lambda: len(heard) == 2, 20)
+        tasks.cancel_scope.cancel()
+    assert ended == {"broken": ZeroDivisionError, "gone": Ended}
+    assert heard == {"never": [1], "always": [1]}
 
 
 async def test_what_changes_is_encoded_once_for_all_who_listen() -> None:
