@@ -1,5 +1,6 @@
 """Bindings: what a user may do with what a label selector selects. For administrators."""
 
+import re
 import uuid
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -16,9 +17,11 @@ from api.recording import entry
 from api.verbs import BINDABLE
 from controller.ports.audit import Entry
 from controller.ports.permission import Binding, Widens
+from controller.ports.store import NotFound
 from manifests.meta import Strict
 
 router = APIRouter(tags=["bindings"])
+_ID = re.compile(r"[a-z0-9-]{1,36}", re.ASCII).fullmatch
 _WORDS = ("read", "write", "delete", "start", "stop", "suspend", "force")
 _EXAMPLE: dict[str, Any] = {"user": "ada", "verbs": ["start", "stop"], "labelSelector": "room=main", "narrows": True}
 _SHOWN: dict[str, Any] = {
@@ -118,6 +121,9 @@ async def delete(
     force: Annotated[bool, Query(description="also when it is the last that narrows its user")] = False,
 ) -> Shown:
     """The binding that was. Whoever loses the last binding that narrows sees again all that the role shows."""
+
+    if not _ID(binding_id):
+        raise NotFound("There is no binding of this id: see GET /api/v1/bindings.")
 
     def told(gone: Binding) -> Entry:
         return entry(door, who.actor, "binding-delete", gone.user, before=_told(gone))

@@ -3,11 +3,12 @@
 Where the store does not answer, what was last read goes on counting: nobody can change it then.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
+import anyio.lowlevel
 
 from api import selectors
 from api.problems import Malformed
@@ -31,8 +32,18 @@ class Grant:
 
 
 class Bound:
-    def __init__(self, store: Bindings, clock: Clock, poll_seconds: float = KEPT_SECONDS) -> None:
+    """``accounts`` reads anew who has an account."""
+
+    def __init__(
+        self,
+        store: Bindings,
+        clock: Clock,
+        poll_seconds: float = KEPT_SECONDS,
+        *,
+        accounts: Callable[[], Awaitable[object]] = anyio.lowlevel.checkpoint,
+    ) -> None:
         self._store = store
+        self._accounts = accounts
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._grants: Mapping[str, tuple[Grant, ...]] = {}
@@ -90,6 +101,8 @@ class Bound:
         found: dict[str, tuple[Grant, ...]] = {}
         for binding in await self._store.bindings():
             found[binding.user] = (*found.get(binding.user, ()), _grant(binding))
+        if self._grants.keys() - found.keys():  # gone with their accounts: who still passed for a user would see everything
+            await self._accounts()
         self._grants, self._asked = found, self._clock.monotonic()
 
 

@@ -95,7 +95,7 @@ class Door:
         liveness = Liveness(mirror, self.store, self.clock, self.settings.server)
         made = {"mirror": mirror, "liveness": liveness}
         made |= {"reads": Reads(mirror, liveness), "feed": Feed(self.store, mirror, liveness)}
-        made |= {"bound": Bound(self.store, self.clock, self.hints.poll_seconds)}
+        made |= {"bound": Bound(self.store, self.clock, self.hints.poll_seconds, accounts=self.identity.known.look)}
         made |= {"phases": Phases(mirror)}
         for name, value in made.items():
             object.__setattr__(self, name, value)

@@ -136,7 +136,7 @@ def _drafts(door: Door, who: Principal, work: Work) -> tuple[Sequence[Draft], Ma
     standing, may_see = door.mirror.objects, permission.visible(door, who)
     sessions: dict[str, list[Session]] = {}
     for one in standing.values():
-        if isinstance(one, Session) and one.metadata.deleted_at is None:
+        if isinstance(one, Session) and one.metadata.deleted_at is None and may_see(one):
             sessions.setdefault(one.spec.machine, []).append(one)
     drafts: list[Draft] = []
     refused: dict[str, Outcome] = {}
@@ -159,27 +159,27 @@ def _drafts(door: Door, who: Principal, work: Work) -> tuple[Sequence[Draft], Ma
 
 
 def _permit(door: Door, who: Principal, work: Work, draft: Draft) -> None:
-    """Forbidden."""
+    """Forbidden, and only then Managed: a source is named to nobody who may not see what it manages."""
     if draft.after is not None:
         permission.allow(door, who, _VERBS[work.verb], [(draft.before, draft.after)], door.mirror.objects, force=work.force)
+        if draft.before is not None and not work.force:
+            writes.unmanaged([draft.before])
 
 
 def _draft(
     standing: Mapping[str, Object], name: str, sessions: Sequence[Session], work: Work, may_see: Callable[[Object], bool]
 ) -> Draft:
-    """LookupError, Invalid, Managed."""
+    """LookupError, Invalid."""
     machine = standing[f"Machine/{name}"]
     if machine.metadata.deleted_at is not None or not may_see(machine):
         raise LookupError(name)
     draft = work.make(name, sessions)
     if draft.after is not None and draft.before is None:
         taken = standing.get(draft.after.key)
-        if isinstance(taken, Session) and taken.metadata.deleted_at is None:
+        if isinstance(taken, Session) and taken.metadata.deleted_at is None and may_see(taken):
             message = f"{taken.key} is a session of Machine/{taken.spec.machine}: give that one another name first"
             raise Invalid([Problem("", 0, taken.key, "spec.machine", message)])
         draft = replace(draft, before=taken if isinstance(taken, Session) else None)
-    if draft.before is not None and draft.after is not None and not work.force:
-        writes.unmanaged([draft.before])
     return draft
 
 

@@ -16,7 +16,7 @@ from typing import cast
 from api.bound import Grant
 from api.deps import Door, Principal
 from api.problems import Forbidden
-from api.roles import Role
+from api.roles import Role, capped
 from api.verbs import COVERS, HOLDS, PERSONAL, Verb, covered
 from controller.core.steps import Plan
 from manifests.kinds import Object
@@ -51,15 +51,25 @@ class Reach:
 
 
 def reach(door: Door, who: Principal) -> Reach:
-    """As the bindings stand: asked anew for each request, and for each look of a stream."""
-    through = covered(who.scopes)
-    if who.role is Role.ADMIN:
+    """As the bindings and the account stand: asked anew for each request, and for each look of a stream."""
+    role, through = _role(door, who), covered(who.scopes)
+    if role is None:
+        return Reach(who, frozenset(), ())
+    if role is Role.ADMIN:
         return Reach(who, HOLDS[Role.ADMIN] & through, ())
     grants = door.bound.of(who.name)
     narrowed = any(grant.narrows for grant in grants)
-    everywhere = HOLDS[who.role] & through & (PERSONAL if narrowed else HOLDS[who.role])
+    everywhere = HOLDS[role] & through & (PERSONAL if narrowed else HOLDS[role])
     cut = tuple(Grant(grant.verbs & through, grant.matches, grant.narrows) for grant in grants)
     return Reach(who, everywhere, cut)
+
+
+def _role(door: Door, who: Principal) -> Role | None:
+    """What they may be by now; None once their account is gone, and with it what had narrowed them."""
+    if not who.uid:
+        return who.role
+    user = door.identity.known.user(who.uid)
+    return None if user is None else capped(Role(user.role), who.scopes)
 
 
 def _selected(grant: Grant, item: Object, objects: Mapping[str, Object]) -> bool:

@@ -41,6 +41,7 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._head: int | None = 0  # bytes of the head that is coming in, None while none is
         self._timer: asyncio.TimerHandle | None = None
+        self._begun: RequestResponseCycle | None = None
         state = self.config.app.state  # type: ignore[union-attr]
         self._lane = cast(Lane, state.lane)
         self._turnstile, self._postern = cast(Turnstile, state.turnstile), cast(Turnstile, state.postern)
@@ -52,6 +53,10 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._heard()
         super().connection_lost(exc)
+        one = self._begun
+        if one is not None and not one.response_complete:  # uvicorn tells the last that came, be it still waiting its turn
+            one.disconnected = True
+            one.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -73,7 +78,7 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        one = _Request(self, cycle, app)
+        self._begun, one = cycle, _Request(self, cycle, app)
         if not self._lane.take(one):
             one.begin()
 
@@ -85,7 +90,7 @@ class Protocol(HttpToolsProtocol):
     def push(self, data: bytes) -> bool:
         """Writes more of a stream that has begun, past whatever stands before it; False where it cannot be written now:
         the client does not keep up, or has gone."""
-        cycle = self.cycle
+        cycle = self._begun
         if cycle is None or not cycle.chunked_encoding or cycle.response_complete or cycle.disconnected:
             return False
         if self.flow.write_paused or self.transport.is_closing():

@@ -24,7 +24,7 @@ class Watching:
         if recent is None and not permission.sees_all(door, who):
             raise Gone(f"what you may see of the changes after resourceVersion {since} is no longer known: list again")
         self._door, self._who, self._wants = door, who, wants
-        self._grants, self._found = door.bound.of(who.name), permission.reach(door, who)
+        self._stood, self._found = self._standing(), permission.reach(door, who)
         self._remembered: dict[str, Object] = {}
         if Verb.READ not in self._found.everywhere:
             for item in (*door.mirror.objects.values(), *(one.before for one in recent or ())):
@@ -35,14 +35,18 @@ class Watching:
         if self.same() is not None:
             return self._wants(key, item)
         self._remember(item)
-        then = self._machines if machine is None else {machine.key: machine}
+        then = self._machines if machine is None else ChainMap({machine.key: machine}, *self._machines.maps)
         return item is not None and self._found.over(Verb.READ, item, then) and self._wants(key, item)
 
     def same(self) -> Hashable | None:
-        """By the bindings of this moment: nobody who is narrowed shares what they choose."""
-        if (now := self._door.bound.of(self._who.name)) is not self._grants:
-            self._grants, self._found = now, permission.reach(self._door, self._who)
+        """By the bindings and the account of this moment: nobody who is narrowed shares what they choose."""
+        if (now := self._standing()) != self._stood:
+            self._stood, self._found = now, permission.reach(self._door, self._who)
         return self._wants.same() if Verb.READ in self._found.everywhere else None
+
+    def _standing(self) -> Hashable:
+        """What the asker's reach depends on."""
+        return self._door.bound.of(self._who.name), self._door.identity.known.user(self._who.uid)
 
     def _remember(self, item: Object | None) -> None:
         """The newest state of each."""

@@ -129,7 +129,7 @@ async def delete(door: Door, who: Principal, gone: Removal) -> Applied:
             if not gone.force:
                 unmanaged([item])
         if not gone.force:
-            idle(gone.keys, standing.values())
+            idle(gone.keys, standing.values(), permission.visible(door, who))
 
     judge = _Judge(door.mirror, dict.fromkeys(gone.keys), (there,))
     with permission.discreet(door, who):
@@ -184,13 +184,14 @@ def unmanaged(objects: Iterable[Object]) -> None:
             )
 
 
-def idle(keys: Iterable[str], stored: Iterable[Object]) -> None:
-    """Guarded, when a PC is running from a disk that would go with one of these."""
+def idle(keys: Iterable[str], stored: Iterable[Object], visible: Callable[[Object], bool]) -> None:
+    """Guarded, when a PC is running from a disk that would go with one of these; which, is told if it is ``visible``."""
     going = frozenset(keys)
     sessions = [one for one in stored if isinstance(one, Session) and one.status and one.status.phase == "Active"]
     for one in sessions:
         if going & {one.key, f"Machine/{one.spec.machine}"}:
-            raise Guarded(f"{one.spec.machine} is logged in to the disk of {one.key}: shut it down first, or force the cut.")
+            disk = f"the disk of {one.key}" if visible(one) else "a disk"
+            raise Guarded(f"{one.spec.machine} is logged in to {disk}: shut it down first, or force the cut.")
 
 
 class Outcome(Strict):

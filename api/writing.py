@@ -88,9 +88,9 @@ async def create_one(door: Door, who: Principal, wish: writes.Wish, attempt: Att
 
 def _merged(before: Object, change: Any, if_match: str | None) -> tuple[Object, dict[str, int], bool]:
     """The object with the patch in it, what must still stand, and whether it may be merged into a newer one as well:
-    it may where the client has not said which one it has read. Invalid, Conflict, Malformed."""
+    it may where the client has not said which one it has read, or that any will do. Invalid, Conflict, Malformed."""
     item, version = bodies.patched(before, change)
     metadata = change.get("metadata") if isinstance(change, dict) else None
     named = isinstance(metadata, dict) and "resourceVersion" in metadata
-    expect = expected(before.key, before, if_match, body=version if named else before.metadata.resource_version)
-    return item, expect, if_match is None and not named
+    expect = expected(before.key, before, if_match, body=version if named else None)
+    return item, expect or {before.key: before.metadata.resource_version or 0}, not expect

@@ -54,6 +54,6 @@ async def remove(door: Door, name: str, who: Principal) -> User:
     told = log.entry(door, who, "user-delete", name)
     user = await door.identity.store.remove_user(name, login.account(name), told)
     log.say(told)
-    await door.bound.look()
     await door.identity.known.look()
+    await door.bound.look()
     return user

@@ -69,15 +69,12 @@ class Known:
         return any(id in self._revoked for id in ids)
 
     async def _try(self) -> None:
-        log = structlog.get_logger("api.auth")
         try:
             with anyio.fail_after(_PATIENCE):
                 await self._look()
         except (StoreError, TimeoutError) as error:
             self._due = self._clock.monotonic() + _AFTER_FAILURE
-            log.error("accounts not read", error=str(error) or "no answer in time")
-        except TokenError as error:
-            log.error("signing keys not read", error=str(error))
+            structlog.get_logger("api.auth").error("accounts not read", error=str(error) or "no answer in time")
 
     async def _look(self) -> None:
         now = self._clock.now()
@@ -89,5 +86,7 @@ class Known:
             self._directory = newer
             self.epoch += 1
         self._due = self._clock.monotonic() + _SECONDS
-        if self._keyring.reload():
-            self.epoch += 1
+        try:
+            self.epoch += self._keyring.reload()
+        except TokenError as error:
+            structlog.get_logger("api.auth").error("signing keys not read", error=str(error))

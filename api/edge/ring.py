@@ -87,6 +87,8 @@ class Edge:
                 return
             if self.meter is not None and (standing := await self.meter.charge(scope, headers)) is not None:
                 extra += standing.headers()
+            if b"%00" in scope["query_string"]:
+                raise problems.Malformed("The query holds a NUL (%00), and nothing here has one in it.")
             inflow.admit(headers)
             await self._timed(scope, inflow, outflow)
         except ClientDisconnect:

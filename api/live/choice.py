@@ -59,12 +59,12 @@ def chosen(change: Change, wants: Wanted) -> Iterator[Change]:
 
 
 def _itself(change: Change, wants: Wanted) -> Change | None:
-    now, before, key = change.now, change.before, change.key
-    if now is not None and wants(key, now):
-        entered = before is not None and not wants(key, before)
+    now, before, key, machine = change.now, change.before, change.key, change.machine
+    if now is not None and wants(key, now, machine):
+        entered = before is not None and not wants(key, before, machine)
         return replace(change, type="ADDED") if entered else change
     if now is None:
-        return change if wants(key, before) else None
-    if change.type == "ADDED" or not wants(key, before):
+        return change if wants(key, before, machine) else None
+    if change.type == "ADDED" or not wants(key, before, machine):
         return None
     return replace(change, type="DELETED", now=None)

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 import anyio
 import anyio.lowlevel
+from anyio.abc import TaskGroup
 
 from api.live.choice import EVERYTHING, Wanted
 from api.live.liveness import Liveness
 from api.live.mirror import Change, Mirror
 from api.live.told import Telling, Told
-from controller.ports.store import Gone, Store
+from controller.ports.store import Gone, LogEntry, Store
 
 BEHIND = 10_000
 LOOK_SECONDS = 2.0  # a stream outlives its token by no more than this
@@ -40,7 +41,7 @@ class Slow(Exception):
 @dataclass(eq=False, slots=True)
 class _Listener:
     """``since`` is the last version that it was told of or asked for, ``said`` when it last heard anything; ``idle`` while
-    it waits for news with nothing left to say."""
+    it waits for news with nothing left to say, ``asked`` while it is looked up whether it may ``still`` listen."""
 
     wants: Wanted
     heartbeat: float
@@ -49,6 +50,7 @@ class _Listener:
     since: int
     said: float
     idle: bool = False
+    asked: bool = False
     queue: deque[Change] = field(default_factory=deque)
     woken: anyio.Event = field(default_factory=anyio.Event)
     trouble: Exception | None = None
@@ -100,7 +102,7 @@ class Feed:
     async def follow(self) -> None:
         """Tells the listeners, and looks after them, until cancelled."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._look)
+            tasks.start_soon(self._look, tasks)
             while True:
                 await self._due.wait()
                 self._due = anyio.Event()
@@ -147,18 +149,29 @@ class Feed:
     def _silent(self, one: _Listener) -> bool:
         return anyio.current_time() - one.said >= one.heartbeat
 
-    async def _look(self) -> None:
-        """Now and then, whether each may still listen, and that it hears something. All in one task: a thousand that
+    async def _look(self, tasks: TaskGroup) -> None:
+        """Now and then, whether each may still listen, and that it hears something. Some at a time: a thousand tasks that
         woke up for it would stand before every change."""
         while True:
             await anyio.sleep(self._look_seconds)
             for turn, one in enumerate(tuple(self._listeners), 1):
-                if not await one.still():
-                    one.drop(Ended(str(Ended.__doc__)))
-                elif self._silent(one):
+                if not one.asked:
+                    one.asked = True
+                    tasks.start_soon(self._ask, one)
+                if self._silent(one):
                     self._beat(one)
                 if turn % _TURN == 0:
                     await anyio.lowlevel.checkpoint()
+
+    async def _ask(self, one: _Listener) -> None:
+        """In a task of its own: the store may be slow to say it of this one."""
+        try:
+            if not await one.still():
+                one.drop(Ended(str(Ended.__doc__)))
+        except Exception as error:  # noqa: BLE001 raised where this one listens, and nowhere else
+            one.drop(error)
+        finally:
+            one.asked = False
 
     def _beat(self, one: _Listener) -> None:
         if one.idle and one.push is not None and one.push(STILL_HERE):
@@ -209,9 +222,13 @@ class Feed:
             yield (recent or ())[start : start + _PAGE]
         while recent is None and since < end:
             entries = [entry for entry in await self._store.changes(since, _PAGE) if entry.resource_version <= end]
-            now = self._mirror.objects
-            yield [Change(entry.resource_version, entry.key, entry.type, now.get(entry.key), None) for entry in entries]
+            yield [self._past(entry) for entry in entries]
             since = entries[-1].resource_version
+
+    def _past(self, entry: LogEntry) -> Change:
+        """With the object as it stands by now: how it stood is known no longer."""
+        now = None if entry.type == "DELETED" else self._mirror.objects.get(entry.key)
+        return Change(entry.resource_version, entry.key, entry.type, now, None)
 
     def _publish(self, changes: Sequence[Change]) -> None:
         """None: some were missed."""

@@ -26,6 +26,7 @@ from controller.ports.store import Gone, News, Store, StoreError
 from manifests.kinds import KINDS, Object
 from manifests.machine import Machine
 from manifests.neighbours import Neighbours
+from manifests.session import Session
 
 log = structlog.get_logger("api")
 _RETRY_SECONDS = 1.0
@@ -38,6 +39,7 @@ class Change:
     """One line of the change log; ``now`` and ``before`` are the object as it stands and as it was known until then.
 
     ``along`` are the sessions of a machine whose labels are others now: who may see them may have changed with that.
+    ``machine`` is that of a session as it stood then, by which is told whose the session was.
     """
 
     version: int
@@ -46,6 +48,7 @@ class Change:
     now: Object | None
     before: Object | None
     along: tuple[Object, ...] = ()
+    machine: Object | None = None
 
 
 class Mirror:
@@ -174,16 +177,19 @@ class Mirror:
         if entry.resource_version != self.known + 1:
             raise Gone(f"the copy of the objects is at {self.known}, the news go on at {entry.resource_version}")
         before = self.objects.pop(entry.key, None)
-        now = one.object
-        if now is None and entry.type != "DELETED":
-            now = before  # it is gone by now, and its deletion is further down
+        # It may be gone by now, and its deletion further down; or another of its name stands there, which is told there.
+        now = None if entry.type == "DELETED" else one.object or before
         if now is not None:
             self.objects[entry.key] = now
         self._shelves[entry.key.partition("/")[0]].put(entry.key.partition("/")[2], now)
         self.neighbours.note(entry.key, now)
         self._seats.note(before, now)
         self.known = entry.resource_version
-        yield Change(entry.resource_version, entry.key, entry.type, now, before, self._along(before, now))
+        along, machine = self._along(before, now), self._machine(now or before)
+        yield Change(entry.resource_version, entry.key, entry.type, now, before, along, machine)
+
+    def _machine(self, item: Object | None) -> Object | None:
+        return self.objects.get(f"Machine/{item.spec.machine}") if isinstance(item, Session) else None
 
     def _along(self, before: Object | None, now: Object | None) -> tuple[Object, ...]:
         if not isinstance(now, Machine) or before is None or before.metadata.labels == now.metadata.labels:

@@ -11,7 +11,7 @@ from api.live.liveness import Liveness
 from api.live.mirror import Change
 
 _KEPT = 1_000
-_Name = tuple[int, str, str]
+_Name = tuple[int, str, str, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +64,6 @@ class Telling:
 
 
 def _name(change: Change) -> _Name:
-    return change.version, change.type, change.key
+    """With the object's own version: who was away for long is told of the same change with a newer one."""
+    now = change.now
+    return change.version, change.type, change.key, None if now is None else now.metadata.resource_version

@@ -6,7 +6,7 @@
 import base64
 import binascii
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -219,9 +219,9 @@ def _place(token: str) -> Place | None:
     """Malformed."""
     if not token:
         return None
-    with suppress(binascii.Error, ValueError):
+    with suppress(binascii.Error, ValueError, OverflowError):
         when, _, upload_id = base64.urlsafe_b64decode(token.encode("ascii")).decode("ascii").partition(" ")
         created_at = datetime.fromisoformat(when)
-        if created_at.tzinfo is not None:
-            return Place(created_at, upload_id)
+        if created_at.tzinfo is not None and upload_id.isalnum():
+            return Place(created_at.astimezone(UTC), upload_id)
     raise Malformed("continue takes the metadata.continue of the page before, unchanged.")

@@ -256,7 +256,7 @@ async def _announced(request: HTTPConnection) -> Principal:
     told = request.headers.get("X-Test-Scopes")
     scopes = SCOPES if told is None else frozenset(Scope(one) for one in told.split())
     key, family = ("key", "") if told else ("", "family")
-    return Principal(name, capped(role, scopes), "127.0.0.1", request.scope["request_id"], "uid", scopes, key, "jti", family)
+    return Principal(name, capped(role, scopes), "127.0.0.1", request.scope["request_id"], "", scopes, key, "jti", family)
 
 
 _NEW = Path(tempfile.mkdtemp(prefix="ggnet-new-"))

@@ -319,6 +319,31 @@ def test_nothing_that_is_refused_tells_whether_a_name_is_taken(rooms: Served) ->
         assert admin.get(f"{PREFIX}/machines/pc66").status_code == 404
 
 
+def test_many_at_once_tell_no_more_of_hidden_sessions_than_one(rooms: Served) -> None:
+    """A session of another room's machine bears the name of one's own; one of the own is labelled out of the room."""
+    elsewhere = session(9).replace("machine: pc09", "machine: pc08")
+    secret = session(7).replace("{name: pc07}", f"{{name: {SECRET}, labels: {{room: lab}}}}")
+    rooms.apply(several(IMAGE.replace("{name: win11}", "{name: shared, labels: {room: main}}"), elsewhere, secret))
+    with rooms.acting("eve", VIEWER) as eve, rooms.http as admin:
+        for partial in ("false", "true"):
+            for verb, chosen in (("start", {"image": "shared"}), ("stop", {})):
+                got = eve.post(
+                    f"{PREFIX}/bulk/{verb}", params={"partial": partial}, json={**chosen, "machines": ["pc07", "pc09"]}
+                )
+                assert not re.search(f"pc08|{SECRET}", got.text), got.text
+        (first, *_) = eve.post(f"{PREFIX}/bulk/start", json={"image": "shared", "machines": ["pc09"]}).json()["errors"]
+        alone = eve.post(f"{PREFIX}/sessions/pc09/start", json={"image": "shared"}).json()
+        assert (first["error_code"], first["message"]) == ("forbidden", alone["detail"])
+        rooms.reach(f"Session/{SECRET}", "Active")
+        kept = eve.delete(f"{PREFIX}/machines/pc07")
+        assert kept.json()["error_code"] == "guarded"
+        assert SECRET not in kept.text
+        rooms.reach(f"Session/{SECRET}", "Ready")
+        for key in ("pc09", SECRET):
+            admin.delete(f"{PREFIX}/sessions/{key}").raise_for_status()
+            rooms.gone(f"Session/{key}")
+
+
 def test_who_sees_one_room_makes_the_session_of_its_machine_and_brings_back_what_they_deleted(rooms: Served) -> None:
     rooms.apply(machine(10))
     with rooms.acting("eve", VIEWER) as eve:

@@ -113,6 +113,16 @@ def test_a_body_of_the_size_of_a_large_site_is_taken(shared: Served) -> None:
     assert time.monotonic() - begin < 10
 
 
+def test_a_nul_is_the_clients_mistake_whatever_the_database(either: Served) -> None:
+    """PostgreSQL's text holds none: that is no reason to say that it does not answer."""
+    asked = ("events?object=", "revisions?source=", "audit?who=", "audit?object=", "audit?action=", "deleted?continue=")
+    with either.http as http:
+        for path in asked:
+            answer = http.get(f"/api/v1/{path}a%00b")
+            assert (answer.status_code, answer.json()["error_code"]) == (400, "malformed"), path
+        assert http.delete("/api/v1/bindings/a%00b").status_code == 404
+
+
 def test_queries_of_any_kind_are_answered_without_failing(shared: Served) -> None:
     with shared.http as http:
         for path in ("machines", "events", "revisions", "drift", "watch"):

@@ -98,6 +98,15 @@ def test_a_socket_tells_the_same_as_it_happens(rooms: Served) -> None:
     assert [key for one in changes[:2] for key in one["object"]["metadata"]] == ["name", "name"]
 
 
+def test_a_session_is_judged_by_its_machine_as_it_stood_then(rooms: Served) -> None:
+    """Not as it stands by the time that somebody is told."""
+    since = version(rooms)
+    rooms.gone("Session/pc07")
+    rooms.apply(session(8, state="stopped").replace("{name: pc08}", "{name: pc08, labels: {rack: '4'}}"))
+    swap(rooms)
+    assert [said for _, said in streamed(rooms, since, 4)] == MOVED
+
+
 def test_a_machine_that_only_changes_takes_nobody_along(rooms: Served) -> None:
     since = version(rooms)
     rooms.apply(machine(7).replace("address", "hostname: other, address"))

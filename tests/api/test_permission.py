@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -282,6 +282,45 @@ def test_a_narrowed_watch_hears_of_its_own_deletions_alone(people: Served) -> No
                         break
     assert {name for _, _, name in found} == {"pc07"}
     assert [one for one in found if one[0] == "DELETED"] == [("DELETED", "Session", "pc07"), ("DELETED", "Machine", "pc07")]
+
+
+def _streamed(site: Served, access: str, change: Callable[[], None]) -> list[str]:
+    """What this person's watch tells, to its end, of the machines that are changed after ``change``: their names."""
+    with site.signed(Authorization=f"Bearer {access}") as http, http.stream("GET", f"{PREFIX}/watch") as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        change()
+        for number, room in ((8, "lab"), (7, "main")):
+            text = machine(number, room=room).replace("address", f"hostname: h{number}, address")
+            ask(site, "PUT", f"/machines/pc{number:02}", site.token, content=text).raise_for_status()
+        _remove(site, "ada")
+        events = (json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
+        return [str(event["object"]["metadata"]["name"]) for event in events]
+
+
+def _remove(site: Served, name: str) -> None:
+    ask(site, "DELETE", f"/users/{name}", site.token).raise_for_status()
+
+
+def test_a_watch_tells_nothing_more_once_its_account_is_gone(site: Served) -> None:
+    user(site)
+    user(site, "eve")
+    for one in ("ada", "eve"):
+        site.bind(one, "read", narrows=True)
+    eve = login(site, "eve")
+    gone = _streamed(site, eve.access, lambda: _remove(site, "eve"))
+    assert gone == []
+
+
+def test_a_watch_of_who_was_an_administrator_is_narrowed_like_all_else(site: Served) -> None:
+    user(site, role="ADMIN")
+    ada = login(site)
+
+    def demote() -> None:
+        ask(site, "PATCH", "/users/ada", site.token, json={"role": "VIEWER"}).raise_for_status()
+        site.bind("ada", "read", narrows=True)
+
+    assert _streamed(site, ada.access, demote) == ["pc07"]
 
 
 def test_a_person_who_logs_in_and_a_key_of_theirs_are_bound_alike(site: Served) -> None:

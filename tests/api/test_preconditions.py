@@ -56,9 +56,10 @@ def test_eight_writers_count_with_if_match_and_lose_nothing(either: Served) -> N
         assert http.get(PC7).json()["metadata"]["labels"]["count"] == str(WRITERS * ROUNDS)
 
 
-def test_eight_writers_without_if_match_each_keep_their_part(either: Served) -> None:
+@pytest.mark.parametrize("header", [{}, {"If-Match": "*"}])
+def test_eight_writers_of_any_version_each_keep_their_part(either: Served, header: dict[str, str]) -> None:
     def write(writer: int) -> None:
-        with either.http as http:
+        with either.signed(**header) as http:
             for number in range(ROUNDS):
                 answer = http.patch(PC7, json={"metadata": {"labels": {f"w{writer}-{number}": "yes"}}})
                 assert answer.status_code in (200, 412), answer.text

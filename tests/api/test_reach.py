@@ -186,6 +186,17 @@ async def test_a_machine_that_another_process_moved_is_not_put_back(bound_door: 
 # what is kept of the bindings
 
 
+async def test_who_lost_account_and_bindings_in_another_process_sees_nothing(sqlite_url: str) -> None:
+    narrowed = await door(sqlite_url, binding("read", user="eve", narrows=True))
+    await narrowed.identity.known.fresh()
+    ((uid, _),) = narrowed.identity.known.users().items()
+    eve = Principal("eve", Role.VIEWER, "127.0.0.1", "r", uid)
+    assert permission.reach(narrowed, eve).grants
+    await narrowed.identity.store.remove_user("eve", "account:eve", TOLD)
+    await narrowed.bound.look()
+    assert not permission.reach(narrowed, eve).anywhere(Verb.READ)
+
+
 async def test_a_store_that_does_not_answer_leaves_what_was_known(sqlite_url: str) -> None:
     kept = await door(sqlite_url, binding("start", narrows=True))
     with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as database:

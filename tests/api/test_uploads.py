@@ -265,7 +265,8 @@ def test_a_list_comes_in_pages(people: dict[str, Person]) -> None:
             break
         token = page["metadata"]["continue"]
     assert found == made[::-1]
-    for wrong in ("x", "é", "MTA=", base64.b64encode(b"2026-01-05 x").decode()):
+    places = ("2026-01-05 x", "0001-01-01T00:00:00+23:59 x", "9999-12-31T23:59:59-23:59 x", "2026-01-05T12:00:00+00:00 \0")
+    for wrong in ("x", "é", "MTA=", *map(encoded, places)):
         assert told(eve.ask("GET", "/uploads", params={"continue": wrong})) == (400, "malformed")
 
 

@@ -2,8 +2,12 @@
 
 import json
 import threading
+import time
 from typing import Any
 
+import pytest
+
+from tests.api.raw import connected
 from tests.api.served import SITE, Served, machine, session
 
 
@@ -71,3 +75,23 @@ def test_what_the_log_cannot_answer_is_said_at_once(site: Served) -> None:
         assert http.get("/api/v1/watch", params={"kinds": "printers"}).status_code == 400
         assert http.get("/api/v1/watch", params={"since": -1}).status_code == 422
         assert http.get("/api/v1/watch", headers={"Last-Event-ID": "x"}).status_code == 400
+
+
+def test_who_asks_on_behind_a_watch_and_goes_away_is_let_go(site: Served, capfd: pytest.CaptureFixture[str]) -> None:
+    """The answers come in the order of the requests: the second waits for the end of the first, and both for nobody."""
+    feed = site.app[0].state.door.feed
+    watch = f"GET /api/v1/watch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {site.token}\r\n\r\n"
+    with connected(site.url) as sock:
+        sock.sendall(watch.encode() + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b": watching" in sock.recv(4096)
+        site.apply(machine(9))
+        while b"pc09" not in sock.recv(4096):
+            pass
+        assert feed.listeners == 1
+    for number in range(10, 20):
+        site.apply(machine(number))
+        if not feed.listeners:
+            break
+        time.sleep(0.2)
+    assert feed.listeners == 0
+    assert "request failed" not in "".join(capfd.readouterr())

@@ -1,7 +1,7 @@
 """Every change once and in order to each listener, whatever it missed, however slow the others are."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -174,6 +174,32 @@ async def test_what_enters_a_selection_is_added_and_what_leaves_it_is_deleted() 
     assert set(changes[2]["object"]) == {"apiVersion", "kind", "metadata"}
 
 
+async def test_who_was_away_for_long_does_not_change_what_others_are_told() -> None:
+    """From the log a change is told with the object as it stands by now: for those who remember, it stood otherwise."""
+    stand = Stand(remembered=2)
+    await stand.mirror.fresh()
+    for labels in ({"room": "main"}, {"room": "main", "rack": "4"}, {"room": "lab", "secret": "yes"}):
+        await stand.add(1, **labels)
+        await stand.mirror.fresh()
+    assert [version for version, _, _ in said(await listen(stand, 0, EVERYTHING, 3))] == [1, 2, 3]
+    changed, left = await listen(stand, 1, Selection(labels="room=main"), 2)
+    assert changed["object"]["metadata"]["labels"] == {"room": "main", "rack": "4"}
+    assert (left["type"], left["object"]["metadata"]) == ("DELETED", {"name": "pc1"})
+
+
+@pytest.mark.parametrize("remembered", [50, 2])
+async def test_a_deletion_is_told_without_what_came_in_its_place(remembered: int) -> None:
+    """All of it was committed between two looks."""
+    stand = Stand(remembered=remembered)
+    await stand.add(1)
+    await stand.mirror.fresh()
+    await stand.drop(1)
+    await stand.add(1)
+    changes = await listen(stand, 1, EVERYTHING, 3)
+    assert said(changes) == [(2, "MODIFIED", "pc1"), (3, "DELETED", "pc1"), (4, "ADDED", "pc1")]
+    assert ["spec" in one["object"] for one in changes] == [True, False, True]
+
+
 async def test_silence_has_a_heartbeat_past_the_task_or_by_it() -> None:
     stand, heard = Stand(), list[bytes]()
 
@@ -240,6 +266,41 @@ async def test_whoever_may_listen_no_more_is_told_and_let_go() -> None:
             await heartbeats()
     assert allowed == []
     assert stand.feed.listeners == 0
+
+
+async def test_whether_one_may_still_listen_is_nothing_to_the_others() -> None:
+    """The store does not say it of one, and breaks down over another; a third must go, and a fourth goes on."""
+    stand, ended = Stand(), dict[str, type[BaseException]]()
+
+    async def never() -> bool:
+        await anyio.sleep_forever()
+        raise AssertionError("unreachable")
+
+    async def broken() -> bool:
+        raise ZeroDivisionError
+
+    async def gone() -> bool:
+        return False
+
+    async def hear(still: Callable[[], Awaitable[bool]]) -> None:
+        try:
+            async for told in stand.feed.listen(0, EVERYTHING, 60, still):
+                heard[still.__name__] = [one.version for one in told]
+        except (ZeroDivisionError, Ended) as error:
+            ended[still.__name__] = type(error)
+
+    heard = dict[str, list[int]]()
+    await stand.mirror.fresh()
+    async with stand.telling() as tasks:
+        for still in (never, broken, gone, always):
+            tasks.start_soon(hear, still)
+        await until(lambda: len(ended) == 2, 20)
+        await stand.add(1)
+        await stand.mirror.fresh()
+        await until(lambda: len(heard) == 2, 20)
+        tasks.cancel_scope.cancel()
+    assert ended == {"broken": ZeroDivisionError, "gone": Ended}
+    assert heard == {"never": [1], "always": [1]}
 
 
 async def test_what_changes_is_encoded_once_for_all_who_listen() -> None:
