@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from controller.core.cases import Case
 from controller.core.choice import Disk, Part
-from controller.core.desired import Desired, Golden
+from controller.core.desired import Commit, Desired, Golden
 from controller.core.index import Index
 from controller.core.names import OverlayName
 from controller.core.observed import ImageFile, SourceFile
@@ -147,11 +147,19 @@ def _unwanted(case: Case, overlay: OverlayName, desired: Desired, index: Index) 
         return False  # which disk it gets is not known, so neither is which it does not
     if isinstance(case.disk, Disk) and any(part.overlay == overlay for part in case.disk.parts):
         return False
+    if any(is_of(overlay, commit) for commit in case.client.commits):
+        return False  # whether it is to be kept may have changed since that was asked for
     if _known(case, overlay):
         return True
     # Of a session that we do not know: only in a picture that is whole, and never of what was let go in place.
     whole = desired.complete and index.observed.complete >= {"pool", "lio"}
     return whole and not case.client.orphan and case.client.machine not in desired.orphans
+
+
+def is_of(overlay: OverlayName, commit: Commit) -> bool:
+    """Whether this is the disk that is to be committed."""
+    asked = (commit.uid, commit.disk, commit.image, commit.base)
+    return (overlay.uid, overlay.disk, overlay.image, overlay.version) == asked
 
 
 def _keeps(overlay: OverlayName, desired: Desired) -> bool:
