@@ -2,6 +2,7 @@
 session."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
 from controller.core.cases import Case
 from controller.core.choice import Disk, Part
@@ -115,13 +116,14 @@ def deletions(cases: Sequence[Case], desired: Desired, index: Index, leaving: It
     ``leaving`` are this plan's withdrawals, the held ones too.
     """
     waits = {step.action.iqn: step.held for step in leaving if isinstance(step.action, WithdrawTarget)}
+    here = cache(lambda: _sessions(desired))
     for case in cases:
         for overlay in case.overlays:
             if not _unwanted(case, overlay, desired, index):
                 continue
             size = index.observed.pool.overlays[str(overlay)].size
             gone = (Change(str(overlay), f"{size} bytes", None),)
-            if not _known(case, overlay):
+            if not _known(case, overlay) and overlay.uid not in here():
                 yield Step(DeleteOverlay(overlay), frozenset(), "drift", Effect.DATA_LOSS, gone, _STRAY.format(overlay.uid))
                 continue
             held = case.suspended
@@ -154,6 +156,13 @@ def _unwanted(case: Case, overlay: OverlayName, desired: Desired, index: Index) 
     # Of a session that we do not know: only in a picture that is whole, and never of what was let go in place.
     whole = desired.complete and index.observed.complete >= {"pool", "lio"}
     return whole and not case.client.orphan and case.client.machine not in desired.orphans
+
+
+def _sessions(desired: Desired) -> frozenset[str]:
+    """The uids of all that are known here, but those that go with what they kept: one that was given another machine
+    leaves its disk with the old one."""
+    booted = (client.boot.uid for client in desired.clients.values() if client.boot)
+    return frozenset(booted).union(*(client.idle.keys() - client.discard for client in desired.clients.values()))
 
 
 def is_of(overlay: OverlayName, commit: Commit) -> bool:
