@@ -263,6 +263,20 @@ async def test_a_range_that_does_not_fit_is_not_taken(bench: Bench, web: Web, wr
     assert web.asked == [None, f"bytes={MIB}-", None]
 
 
+async def test_a_file_whose_length_was_told_only_with_its_rest_is_gone_on_with(bench: Bench, web: Web) -> None:
+    def chunked(handler: Handler) -> bool:
+        if handler.headers.get("Range"):
+            return False
+        handler.head(200, transfer_encoding="chunked", etag='"one"')
+        handler.wfile.write(b"%x\r\n" % MIB + CONTENT[:MIB] + b"\r\n")
+        return True
+
+    web.behave = chunked
+    assert await bench.fetch(web) == CONTENT
+    assert web.asked == [None, f"bytes={MIB}-"]
+    assert bench.told[-1] == Fetched(len(CONTENT), len(CONTENT))
+
+
 async def test_another_url_for_the_same_file_begins_anew(bench: Bench, web: Web) -> None:
     web.cuts = [MIB, 1, 1]
     with pytest.raises(EffectFailed):
@@ -573,7 +587,7 @@ async def test_only_so_many_are_fetched_at_a_time_and_the_others_say_that_they_w
     async with anyio.create_task_group() as tasks:
         for content in (b"one", b"two", b"three"):
             tasks.start_soon(bench.fetch, web, "win11.raw", content)
-        await until(lambda: bench.size == 2 * MIB)
+        await until(lambda: bench.size == 2 * MIB and any(one.waits for one in bench.told))
         assert [one.waits for one in bench.told if one.waits] == ["waiting for other downloads"]
         tasks.cancel_scope.cancel()
 
