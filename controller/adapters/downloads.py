@@ -132,6 +132,8 @@ class Downloads:
                 told(Fetched(part.end, part.total))
                 if part.end > self._most:
                     raise _Useless(part.end, self._most)
+                if part.total is not None and part.end > part.total:
+                    raise Broken("the server sent more than it told", anew=True)
 
     async def _paced(self, coming: Coming, part: Part) -> AsyncGenerator[bytes, None]:
         """Broken."""

@@ -277,6 +277,20 @@ async def test_a_file_whose_length_was_told_only_with_its_rest_is_gone_on_with(b
     assert bench.told[-1] == Fetched(len(CONTENT), len(CONTENT))
 
 
+async def test_where_more_comes_than_was_told_it_is_begun_anew(bench: Bench, web: Web) -> None:
+    def more(handler: Handler) -> bool:
+        if not handler.headers.get("Range"):
+            return False
+        handler.head(206, content_range=f"bytes {MIB}-{len(CONTENT) - 1}/{len(CONTENT)}", transfer_encoding="chunked")
+        handler.wfile.write(b"%x\r\n" % (3 * MIB) + bytes(3 * MIB) + b"\r\n0\r\n\r\n")
+        return True
+
+    web.behave, web.cuts = more, [MIB]
+    assert await bench.fetch(web) == CONTENT
+    assert web.asked == [None, f"bytes={MIB}-", None]
+    assert [one.waits.partition(";")[0] for one in bench.told if one.waits][1:] == ["the server sent more than it told"]
+
+
 async def test_another_url_for_the_same_file_begins_anew(bench: Bench, web: Web) -> None:
     web.cuts = [MIB, 1, 1]
     with pytest.raises(EffectFailed):
