@@ -14,8 +14,9 @@ import pytest
 from controller.adapters import pool_copy, pool_source
 from controller.adapters.images.problem import SourceProblem
 from controller.adapters.pool import PoolDir
+from controller.core.choice import full
 from controller.core.desired import Golden
-from controller.core.observed import OverlayState
+from controller.core.observed import Observed, OverlayState
 from controller.core.steps import CommitOverlay, CreateOverlay, DeleteOverlay, ImportImage
 from controller.ports.host import EffectFailed, EffectRefused
 from tests.contracts.pool_bench import disk, mounted, overlay_name, why_no_mount, xfs
@@ -66,6 +67,16 @@ def small(tmp_path: Path) -> Iterator[Pool]:
 async def test_a_pool_that_is_not_there_is_not_an_empty_one(tmp_path: Path) -> None:
     view = await PoolDir(tmp_path / "gone", tmp_path).observe([])
     assert view.unreadable == {"pool": f"the pool {tmp_path / 'gone'} is not there: make or mount that folder"}
+
+
+@pytest.mark.parametrize(("free", "told"), [(149_999, "the pool has 14 % free"), (150_010, None), (159_999, None)])
+async def test_the_pool_is_too_full_for_a_disk_below_the_very_share_that_is_kept(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, free: int, told: str | None
+) -> None:
+    space = os.statvfs_result((4096, 4096, 1_000_003, free, free, 0, 0, 0, 0, 255))
+    monkeypatch.setattr("controller.adapters.pool.os.statvfs", lambda folder: space)
+    found = full(Observed(pool=(await pool.dir.observe([WIN])).state))
+    assert (found.message.partition(" and ")[0] if found else None) == told
 
 
 async def test_golden_files_and_their_sidecars_may_be_read_and_not_written(pool: Pool) -> None:
