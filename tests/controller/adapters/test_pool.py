@@ -103,6 +103,14 @@ async def test_holes_and_runs_of_zeros_take_no_space(pool: Pool) -> None:
 # --- crashes ------------------------------------------------------------------------------------------------
 
 
+async def test_a_raw_disk_that_is_copied_tells_how_far_it_is(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_copy, "clone", lambda source, made: False)
+    pool.put(os.urandom(4 << 20))
+    parts: list[float] = []
+    assert await pool.dir.import_image(IMPORT, parts.append) == "copy"
+    assert parts == [0.25, 0.5, 0.75, 1.0]
+
+
 async def test_a_version_without_its_sidecar_is_not_seen_and_made_anew(pool: Pool) -> None:
     pool.put(disk(1))
     pool.images.mkdir()
