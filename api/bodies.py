@@ -7,7 +7,9 @@ from typing import Any
 
 from fastapi import Request
 
+from api.foreseen import annotated
 from api.problems import Malformed, Unsupported
+from manifests.commits import COMMIT
 from manifests.kinds import Object
 from manifests.load import Invalid, Loaded, Problem, load
 from manifests.types import shown
@@ -45,7 +47,9 @@ def patched(item: Object, patch: Any) -> tuple[Object, int | None]:
         merged = json.dumps(merge(item.wire(), patch))
     except RecursionError:
         raise Malformed("The JSON is nested too deeply.") from None
-    return only(load({_JSON: merged.encode()}), item.kind, item.name)
+    found, version = only(load({_JSON: merged.encode()}), item.kind, item.name)
+    # A manifest holds no commit, but whoever changes a part of one has not called it off.
+    return annotated(found, {COMMIT: item.metadata.annotations.get(COMMIT)}), version
 
 
 def only(loaded: Loaded, kind: str, name: str | None) -> tuple[Object, int | None]:

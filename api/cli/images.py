@@ -40,7 +40,9 @@ def upload(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The disk image.", show_default=False)],
     name: Annotated[str, typer.Option("--name", help="The Image that it becomes.", show_default=False)],
     format: Annotated[Format, typer.Option("--format", help="What FILE is; auto: its contents tell.")] = Format.AUTO,
-    os: Annotated[System, typer.Option("--os", help="What is installed on it.")] = System.OTHER,
+    os: Annotated[
+        System | None, typer.Option("--os", help="What is installed on it. Default: as the Image says.", show_default=False)
+    ] = None,
     retry: Annotated[str, typer.Option("--retry", metavar="DURATION", help="How long to wait for a server.")] = "10m",
 ) -> None:
     """Upload a disk image, and make an Image of it.
@@ -65,7 +67,8 @@ def upload(
     if not found["complete"]:
         _sent(connection, source, found, patience)
     output.line(f"{file} is on the server (upload {found['id']})")
-    _declare(connection, name, {"source": {"upload": found["id"]}, "format": str(format), "os": str(os)})
+    said = {} if os is None else {"os": str(os)}
+    _declare(connection, name, {"source": {"upload": found["id"]}, "format": str(format), **said})
     output.line(f"next: ggnet wait image/{name} --for condition=Ready, then ggnet start MACHINE --image {name}")
 
 
@@ -125,7 +128,7 @@ def _sent(connection: client.Client, source: uploading.Source, found: Any, patie
 
 
 def _declare(connection: client.Client, name: str, spec: dict[str, Any]) -> None:
-    """Makes the Image, or gives the one that is there this source. Failure."""
+    """Makes the Image, or gives the one that is there this source; its comment was on the source before. Failure."""
     answer = connection.exchange("GET", f"/images/{name}")
     if answer.status_code == 404:
         manifest: dict[str, Any] = {"apiVersion": "ggnet/v1", "kind": "Image", "metadata": {"name": name}, "spec": spec}
@@ -135,12 +138,15 @@ def _declare(connection: client.Client, name: str, spec: dict[str, Any]) -> None
     if not answer.is_success:
         raise client.failure(answer)
     there = answer.json()
+    before = there["spec"]
+    if before["source"] != spec["source"]:
+        before.pop("comment", None)
     metadata = {key: there["metadata"][key] for key in ("name", "labels", "annotations") if key in there["metadata"]}
     changed = {
         "apiVersion": there["apiVersion"],
         "kind": there["kind"],
         "metadata": metadata,
-        "spec": {**there["spec"], **spec},
+        "spec": {**before, **spec},
     }
     connection.call("PUT", f"/images/{name}", json=changed, headers={"If-Match": answer.headers["ETag"]})
     output.line(f"image/{name} changed")

@@ -105,9 +105,11 @@ def rollback(name: Name, channel: Channel = _STABLE, force: options.Force = Fals
     status = item.get("status", {})
     there = [one["version"] for one in status.get("versions", [])]
     told = status.get("channels", {}).get(channel, {})
-    current = told.get("version") or (max(there) if there else 0)
-    earlier = [version for version in there if version < current]
-    wanted = told.get("previous") if told.get("previous") in there else max(earlier, default=None)
+    pointed = item["spec"].get("channels", {}).get(channel)
+    current = int(pointed[1:]) if pointed else told.get("version") or max(there, default=0)
+    # What was moved since the controller last looked pointed at what it has seen.
+    before = told.get("previous" if told.get("version") == current else "version")
+    wanted = before if before in there else max((version for version in there if version < current), default=None)
     if wanted is None:
         raise Failure(f"image/{name} has no version before v{current}", NOT_FOUND, remedy=f"ggnet image versions {name}")
     _point(connection, name, channel, wanted, force=force, dry_run=dry_run)

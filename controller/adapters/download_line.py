@@ -55,16 +55,20 @@ class Line:
         fields = {"User-Agent": "GGnet-Import/1"}
         if offset and etag is not None:
             fields |= {"Range": f"bytes={offset}-", "If-Range": etag}
+        begun = False
         try:
             async with self._found(Endpoint.parse(url), fields) as (endpoint, answer):
-                yield _coming(endpoint, answer, offset if "Range" in fields else 0, etag)
+                coming = _coming(endpoint, answer, offset if "Range" in fields else 0, etag)
+                begun = True
+                yield coming
         except httpx.HTTPError as failed:
             if isinstance(tls_failure(failed), ssl.SSLCertVerificationError):
                 raise EffectRefused(
                     "CertificateRefused",
                     f"{_host(url)}: {reason(failed)}: if an authority of your own signs it, set GGNET_IMPORT_CA_FILE",
                 ) from failed
-            raise Broken(f"{_host(url)}: {reason(failed)}") from failed
+            cut = begun and isinstance(failed, httpx.RemoteProtocolError)  # so it is called where less came than was told
+            raise Broken(f"{_host(url)}: {'the connection broke' if cut else reason(failed)}") from failed
         except ssl.SSLError as failed:
             raise Broken(f"{_host(url)}: the connection broke") from failed
         except NotDelivered as failed:

@@ -110,6 +110,8 @@ class Downloads:
         async with self._line.opened(url, part.end, part.etag) as coming:
             if coming.offset != part.end or part.end == 0:
                 await self._run(part.begin, coming.total, coming.etag)
+            elif part.total is None:
+                part.total = coming.total
             elif coming.total != part.total:
                 raise Broken("the server has another file now", anew=True)
             self._admit(part)
@@ -130,6 +132,8 @@ class Downloads:
                 told(Fetched(part.end, part.total))
                 if part.end > self._most:
                     raise _Useless(part.end, self._most)
+                if part.total is not None and part.end > part.total:
+                    raise Broken("the server sent more than it told", anew=True)
 
     async def _paced(self, coming: Coming, part: Part) -> AsyncGenerator[bytes, None]:
         """Broken."""

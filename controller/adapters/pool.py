@@ -210,17 +210,24 @@ class PoolDir:
         overlays: Mapping[str, OverlayFile],
         unreadable: dict[str, str],
     ) -> PoolView:
-        space = os.statvfs(self._root)  # told in whole hundredths: it moves all the time, and no plan turns on less
+        space = os.statvfs(self._root)
+        total = space.f_blocks * space.f_frsize
         state = PoolState(
             self._images.versions(unreadable),
             overlays,
             {image.name: self._images.source(image) for image in images},
-            space.f_bavail * 100 // max(1, space.f_blocks) * (space.f_blocks * space.f_frsize // 100),
-            space.f_blocks * space.f_frsize,
+            _hundredths(space.f_bavail * space.f_frsize, total),
+            total,
             driver.driver,
             brought=self._images.brought(),
         )
         return PoolView(state, unreadable)
+
+
+def _hundredths(free: int, total: int) -> int:
+    """``free`` in whole hundredths of ``total``, so many that they are read from it again: it moves all the time, and no
+    plan turns on less."""
+    return -(-(free * 100 // max(1, total) * total) // 100)
 
 
 def _failure(error: OSError, what: str) -> EffectError:

@@ -213,7 +213,7 @@ class Images:
 
     def _fill(self, source: int, image: examine.Examined, made: int, job: Job, told: Callable[[float], None]) -> str:
         if image.format == "raw":
-            return self._room.filled(source, made, job)
+            return self._room.filled(source, made, job, told=lambda part: self._going(part, told))
 
         def check(call: str) -> None:
             job.check(call)

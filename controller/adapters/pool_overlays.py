@@ -31,9 +31,10 @@ class Overlays:
     def __init__(self, room: Room, driver: str, uses: Uses) -> None:
         self._room, self._uses = room, uses
         self._driver = driver
-        self._folder = room.root / names.OVERLAY_FOLDER
-        self._images = room.root / names.GOLDEN_FOLDER
-        self._snapshots = Snapshots(room.root)
+        root = Path(os.path.realpath(room.root))  # as the kernel tells it of the files behind its devices
+        self._folder = root / names.OVERLAY_FOLDER
+        self._images = root / names.GOLDEN_FOLDER
+        self._snapshots = Snapshots(root)
         self.names = Names(self._folder)
         self._seen: dict[str, tuple[tuple[int, ...], OverlayFile]] = {}
         self._known: dict[str, tuple[tuple[object, ...] | None, OverlayFile]] = {}

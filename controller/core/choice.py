@@ -178,7 +178,8 @@ def _golden(drive: Drive, image: Golden | None, frozen: int | None, observed: Ob
     found = versions.get(version)
     if found is None:
         had = ", ".join(f"v{v}" for v in sorted(versions))
-        remedy = f"change {drive.field}" if drive.pin else f"ggnet image promote {drive.image}@v{max(versions)}"
+        channel = f" --channel {drive.channel}" if drive.channel not in (None, DEFAULT) else ""
+        remedy = f"change {drive.field}" if drive.pin else f"ggnet image promote {drive.image}@v{max(versions)}{channel}"
         return Missing("NoSuchVersion", f"Image/{drive.image} has no version v{version}, it has {had}: {remedy}")
     return found
 

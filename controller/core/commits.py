@@ -12,7 +12,7 @@ from controller.core import resolve
 from controller.core.cases import Case
 from controller.core.choice import Missing
 from controller.core.desired import Commit
-from controller.core.disks import used
+from controller.core.disks import is_of, used
 from controller.core.index import Index
 from controller.core.names import OverlayName
 from controller.core.observed import ImageFile, Observed, OverlayState
@@ -35,7 +35,7 @@ def judge(commit: Commit, machine: str, index: Index) -> OverlayName | Made | Mi
     versions = observed.pool.images.get(commit.image, {})
     if made := _made(commit, versions):
         return Made(made.version)
-    name = next((o for o in index.overlays.get(machine, ()) if _is(o, commit)), None)
+    name = next((o for o in index.overlays.get(machine, ()) if is_of(o, commit)), None)
     if name is None:
         said = f"nothing is kept of disk {commit.disk} on v{commit.base} of Image/{commit.image}: there is nothing to commit"
         return Missing("NothingKept", said)
@@ -54,10 +54,6 @@ def judge(commit: Commit, machine: str, index: Index) -> OverlayName | Made | Mi
 
 def _made(commit: Commit, versions: Mapping[int, ImageFile]) -> ImageFile | None:
     return next((one for one in versions.values() if one.identity == commit.identity), None)
-
-
-def _is(name: OverlayName, commit: Commit) -> bool:
-    return (name.uid, name.disk, name.image, name.version) == (commit.uid, commit.disk, commit.image, commit.base)
 
 
 def copies(cases: Sequence[Case], index: Index, leaving: Iterable[Step]) -> Iterator[Step]:

@@ -34,7 +34,8 @@ def _told(
     one: Session, lun: int, drive: Drive, part: Part | None, chosen: Disk | Missing | None, index: Index, site: Site
 ) -> DiskStatus:
     left = _left(one, drive, index) if chosen is None else None
-    overlay, version = (part.overlay, part.version) if part else (left, left.version if left else None)
+    left_of = left.version if left and left.image == drive.image else None
+    overlay, version = (part.overlay, part.version) if part else (left, left_of)
     file = index.observed.pool.overlays.get(str(overlay)) if overlay else None
     readonly = drive.persistence == "readonly" and part is not None
     return DiskStatus(
@@ -55,4 +56,9 @@ def _told(
 def _left(one: Session, drive: Drive, index: Index) -> OverlayName | None:
     uid = resolve.uid(one)
     own = (o for o in index.overlays.get(one.spec.machine, ()) if (o.uid, o.disk) == (uid, drive.name))
-    return max(own, key=lambda o: o.version, default=None)
+    return max(own, key=lambda o: (*_fits(o, drive), o.version), default=None)
+
+
+def _fits(name: OverlayName, drive: Drive) -> tuple[bool, bool]:
+    """How well it is what a start would take: what was kept of another image or version stays beside that."""
+    return name.image == drive.image, drive.pin in (None, name.version)

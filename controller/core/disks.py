@@ -2,10 +2,11 @@
 session."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
 from controller.core.cases import Case
 from controller.core.choice import Disk, Part
-from controller.core.desired import Desired, Golden
+from controller.core.desired import Commit, Desired, Golden
 from controller.core.index import Index
 from controller.core.names import OverlayName
 from controller.core.observed import ImageFile, SourceFile
@@ -115,13 +116,14 @@ def deletions(cases: Sequence[Case], desired: Desired, index: Index, leaving: It
     ``leaving`` are this plan's withdrawals, the held ones too.
     """
     waits = {step.action.iqn: step.held for step in leaving if isinstance(step.action, WithdrawTarget)}
+    here = cache(lambda: _sessions(desired))
     for case in cases:
         for overlay in case.overlays:
             if not _unwanted(case, overlay, desired, index):
                 continue
             size = index.observed.pool.overlays[str(overlay)].size
             gone = (Change(str(overlay), f"{size} bytes", None),)
-            if not _known(case, overlay):
+            if not _known(case, overlay) and overlay.uid not in here():
                 yield Step(DeleteOverlay(overlay), frozenset(), "drift", Effect.DATA_LOSS, gone, _STRAY.format(overlay.uid))
                 continue
             held = case.suspended
@@ -147,11 +149,26 @@ def _unwanted(case: Case, overlay: OverlayName, desired: Desired, index: Index) 
         return False  # which disk it gets is not known, so neither is which it does not
     if isinstance(case.disk, Disk) and any(part.overlay == overlay for part in case.disk.parts):
         return False
+    if any(is_of(overlay, commit) for commit in case.client.commits):
+        return False  # whether it is to be kept may have changed since that was asked for
     if _known(case, overlay):
         return True
     # Of a session that we do not know: only in a picture that is whole, and never of what was let go in place.
     whole = desired.complete and index.observed.complete >= {"pool", "lio"}
     return whole and not case.client.orphan and case.client.machine not in desired.orphans
+
+
+def _sessions(desired: Desired) -> frozenset[str]:
+    """The uids of all that are known here, but those that go with what they kept: one that was given another machine
+    leaves its disk with the old one."""
+    booted = (client.boot.uid for client in desired.clients.values() if client.boot)
+    return frozenset(booted).union(*(client.idle.keys() - client.discard for client in desired.clients.values()))
+
+
+def is_of(overlay: OverlayName, commit: Commit) -> bool:
+    """Whether this is the disk that is to be committed."""
+    asked = (commit.uid, commit.disk, commit.image, commit.base)
+    return (overlay.uid, overlay.disk, overlay.image, overlay.version) == asked
 
 
 def _keeps(overlay: OverlayName, desired: Desired) -> bool:

@@ -152,11 +152,12 @@ class Teller:
 
     def _pressed(self, one: Session, disks: Sequence[DiskStatus]) -> list[Pressed]:
         """Where a session has but one disk, nobody needs to be told which."""
-        limits = [drive.limit for drive in resolve.drives(one)]
+        drives = [(drive.limit, drive.persistence == "keep") for drive in resolve.drives(one)]
         overlays = self.index.observed.pool.overlays
         files = [overlays.get(disk.overlay) if disk.overlay else None for disk in disks]
         names = [disk.name if len(disks) > 1 else "" for disk in disks]
-        return [Pressed(*each) for each in zip(names, limits, files, strict=True)]
+        each = zip(names, drives, files, strict=True)
+        return [Pressed(name, limit, file, kept) for name, (limit, kept), file in each]
 
     def _running(self, case: Case, key: str) -> Verdict:
         """How far the machine's running session is; its machine's share in DHCP belongs to it."""

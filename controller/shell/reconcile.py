@@ -175,9 +175,10 @@ class Reconciler:
         await self.store.report(self.lease, statuses=writes, observations=seen, events=told)
         self.index.forget(fresh)
         self.index.read, self._told = {}, whole
-        await self._settle(objects.values(), whole)
-        gone = await self._finalise(objects.values(), left, observed)
-        await self._expire(objects.values(), found)
+        ours = [objects[key] for key in found]  # what is another server's has its disks there, where we see nothing
+        await self._settle(ours, whole)
+        gone = await self._finalise(ours, left, observed)
+        await self._expire(ours, found)
         waiting = {owner for step in left.steps for owner in step.owners}
         waiting |= {key for key, one in objects.items() if one.metadata.deleted_at is not None}
         return {key: one.metadata.resource_version or 0 for key, one in objects.items() if key not in waiting - gone}

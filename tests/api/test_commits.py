@@ -104,6 +104,16 @@ def test_a_commit_is_called_off_and_its_session_is_free_again(site: Served) -> N
     assert site.ggnet("session", "commit", "pc07", "--cancel", "--disk", "os").returncode == 2
 
 
+def test_whoever_changes_a_part_of_a_session_calls_no_commit_off(site: Served) -> None:
+    standing(site)
+    site.ggnet("session", "commit", "pc07")
+    asked = annotation(site)
+    with site.http as http:
+        for change in ({"spec": {"ttl": "8h"}}, {"metadata": {"annotations": {"note": "for Ada", "ggnet/commit": "{}"}}}):
+            assert http.patch("/api/v1/sessions/pc07", json=change).status_code == 200
+            assert annotation(site) == asked is not None
+
+
 def test_whoever_waits_for_a_commit_is_told_how_it_ended_and_whom_it_waits_for(site: Served) -> None:
     standing(site)
     late = site.ggnet("session", "commit", "pc07", "--wait", "--timeout", "0.3s")

@@ -107,6 +107,22 @@ def test_a_file_goes_up_and_becomes_an_image(daemon: Served, disk: Path) -> None
     assert known(daemon) == []
 
 
+def test_another_file_of_an_image_is_still_of_its_system_and_has_not_the_comment_of_the_one_before(
+    daemon: Served, disk: Path
+) -> None:
+    upload = ("image", "upload", str(disk), "--name", "win12")
+    assert daemon.ggnet(*upload, "--os", "windows").returncode == 0
+    with daemon.http as http:
+        spec = {"comment": "with office", "channels": {"stable": "v1"}}
+        assert http.patch("/api/v1/images/win12", json={"spec": spec}).status_code == 200
+    for left in ("with office", None):
+        assert daemon.ggnet(*upload).returncode == 0
+        spec = json.loads(daemon.ggnet("get", "image/win12", "-o", "json").stdout)["spec"]
+        assert (spec["os"], spec.get("comment"), spec["channels"]) == ("windows", left, {"stable": "v1"})
+        os.utime(disk, (2, 2))  # so that it is another file
+    emptied(daemon)
+
+
 def test_it_goes_on_by_itself_when_the_line_breaks(daemon: Served, disk: Path) -> None:
     with cutting(urlsplit(daemon.url).port or 0, [5 * MIB, 3 * MIB, 18 * MIB]) as line:
         done = daemon.ggnet("image", "upload", str(disk), "--name", "win11", GGNET_URL=f"http://127.0.0.1:{line.port}")

@@ -81,6 +81,16 @@ def test_a_rollback_goes_to_what_the_channel_pointed_at_before(site: Served) -> 
     assert site.ggnet("image", "rollback", "win11").stdout == "image/win11: stable -> v1\n"
 
 
+def test_a_rollback_right_behind_a_promotion_takes_back_that_one_though_nobody_has_looked_at_it_yet(site: Served) -> None:
+    told = {"stable": {"version": 3, "previous": 2, "since": site.now().isoformat()}}
+    made = [{"version": n, "sha256": f"{n}" * 64, "size": 512} for n in (1, 2, 3, 4)]
+    site.report("Image/win11", {"observedGeneration": 1, "phase": "Ready", "versions": made, "channels": told})
+    site.ggnet("image", "promote", "win11@v4")
+    assert site.ggnet("image", "rollback", "win11").stdout == "image/win11: stable -> v3\n"
+    site.ggnet("image", "promote", "win11@v2", "--channel", "new")
+    assert site.ggnet("image", "rollback", "win11", "--channel", "new").stdout == "image/win11: new -> v1\n"
+
+
 def test_what_is_not_there_is_said(site: Served) -> None:
     versions(site, 1)
     unknown = site.ggnet("image", "promote", "win11@v7")

@@ -6,17 +6,19 @@ import json
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
 import pytest
 
-from controller.adapters import pool_copy, pool_source
+from controller.adapters import devmapper, loops, pool_copy, pool_source
 from controller.adapters.images.problem import SourceProblem
 from controller.adapters.pool import PoolDir
+from controller.core.choice import full
 from controller.core.desired import Golden
-from controller.core.observed import OverlayState
-from controller.core.steps import CommitOverlay, CreateOverlay, DeleteOverlay, ImportImage
+from controller.core.observed import Observed, OverlayState
+from controller.core.steps import ActivateOverlay, CommitOverlay, CreateOverlay, DeleteOverlay, ImportImage
 from controller.ports.host import EffectFailed, EffectRefused
 from tests.contracts.pool_bench import disk, mounted, overlay_name, why_no_mount, xfs
 from tests.controller.adapters.images.disks import QEMU, image, raw_disk
@@ -68,6 +70,16 @@ async def test_a_pool_that_is_not_there_is_not_an_empty_one(tmp_path: Path) -> N
     assert view.unreadable == {"pool": f"the pool {tmp_path / 'gone'} is not there: make or mount that folder"}
 
 
+@pytest.mark.parametrize(("free", "told"), [(149_999, "the pool has 14 % free"), (150_010, None), (159_999, None)])
+async def test_the_pool_is_too_full_for_a_disk_below_the_very_share_that_is_kept(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, free: int, told: str | None
+) -> None:
+    space = os.statvfs_result((4096, 4096, 1_000_003, free, free, 0, 0, 0, 0, 255))
+    monkeypatch.setattr("controller.adapters.pool.os.statvfs", lambda folder: space)
+    found = full(Observed(pool=(await pool.dir.observe([WIN])).state))
+    assert (found.message.partition(" and ")[0] if found else None) == told
+
+
 async def test_golden_files_and_their_sidecars_may_be_read_and_not_written(pool: Pool) -> None:
     pool.put(disk(1))
     await pool.dir.import_image(IMPORT)
@@ -89,6 +101,14 @@ async def test_holes_and_runs_of_zeros_take_no_space(pool: Pool) -> None:
 
 
 # --- crashes ------------------------------------------------------------------------------------------------
+
+
+async def test_a_raw_disk_that_is_copied_tells_how_far_it_is(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_copy, "clone", lambda source, made: False)
+    pool.put(os.urandom(4 << 20))
+    parts: list[float] = []
+    assert await pool.dir.import_image(IMPORT, parts.append) == "copy"
+    assert parts == [0.25, 0.5, 0.75, 1.0]
 
 
 async def test_a_version_without_its_sidecar_is_not_seen_and_made_anew(pool: Pool) -> None:
@@ -541,3 +561,60 @@ async def test_what_a_whole_file_takes_is_told_and_a_quiet_look_tells_the_very_s
         file.write(os.urandom(1 << 20))
     [after] = (await pool.dir.observe([])).state.overlays.values()
     assert after.used == pytest.approx(2 << 20, rel=0.1)
+
+
+class Devices:
+    """A device-mapper of snapshots that are remembered, on loop devices that are the kernel's own."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, ends: ExitStack) -> None:
+        self.tables: dict[str, devmapper.Line | None] = {}
+        self.ends = ends
+        for name in ("create", "load", "resume", "remove", "line", "listing"):
+            patch.setattr(devmapper, name, getattr(self, name))
+
+    def create(self, name: str) -> None:
+        self.tables[name] = None
+
+    def load(self, name: str, sectors: int, kind: str, table: str) -> None:
+        self.tables[name] = devmapper.Line(sectors, (kind, *table.split()))
+        for device in table.split()[:2]:
+            self.ends.enter_context(loops.opened(device))
+
+    def resume(self, name: str) -> None: ...
+
+    def remove(self, name: str) -> None:
+        self.tables.pop(name, None)
+
+    def line(self, name: str, *, table: bool = False) -> devmapper.Line:
+        made_of = self.tables.get(name)
+        if made_of is None:
+            raise FileNotFoundError(name)
+        return made_of if table else devmapper.Line(made_of.sectors, (made_of.words[0], "32/1024", "32"))
+
+    def listing(self) -> dict[str, str]:
+        return {name: f"252:{number}" for number, name in enumerate(self.tables)}
+
+
+@pytest.mark.skipif(not os.access(loops.CONTROL, os.W_OK), reason="no loop devices here")
+@pytest.mark.parametrize("linked", [False, True], ids=["a folder", "a link to a folder"])
+async def test_snapshots_are_known_again_and_can_be_deleted_also_where_the_pool_is_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    if linked:
+        (tmp_path / "disk").mkdir()
+        (tmp_path / "pool").symlink_to(tmp_path / "disk")
+    with ExitStack() as ends:
+        devices = Devices(monkeypatch, ends)
+        pool = Pool(tmp_path / "pool")
+        pool.dir = PoolDir(pool.root, pool.imports, reserve=0.0, driver="snapshot")
+        pool.put(disk(1))
+        await pool.dir.import_image(IMPORT)
+        name, other = overlay_name(form="cow"), overlay_name("pc08", form="cow")
+        for one in (name, other):
+            await pool.dir.create_overlay(CreateOverlay(one, len(disk(1))))
+        assert len({line.words[1] for line in devices.tables.values() if line}) == 1, "one device of the golden file"
+        for state in (await pool.dir.observe([WIN])).state.overlays.values():
+            assert state.state is OverlayState.READY
+        await pool.dir.activate_overlay(ActivateOverlay(name, len(disk(1)), durable=True))
+        await pool.dir.delete_overlay(DeleteOverlay(name))
+        assert (list(devices.tables), [path.name for path in pool.overlays.iterdir()]) == ([other.device], [str(other)])

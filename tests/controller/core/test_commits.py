@@ -3,11 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from controller.core.names import OverlayName
 from controller.core.observed import ImageFile, Observed, OverlayFile, Stamp
 from controller.core.plan import plan
 from controller.core.resolve import resolve
-from controller.core.steps import CommitOverlay, DeleteVersion, DiscardSource, ImportImage, Plan
+from controller.core.steps import CommitOverlay, DeleteOverlay, DeleteVersion, DiscardSource, ImportImage, Plan
 from manifests.commits import COMMIT, CommitRequest
 from manifests.kinds import Object
 from tests.controller.core.objects import GIB, NOW, SITE, host, machine, network, session, stored
@@ -18,10 +20,10 @@ ASKED = CommitRequest("c" * 32, "os", "win11", 1, "api:ada")
 COMMITTED = f"commit {ASKED.id}"
 
 
-def room(*, asked: bool = True) -> list[Object]:
+def room(*, asked: bool = True, **changed: Any) -> list[Object]:
     meta = {"annotations": {COMMIT: str(ASKED)}} if asked else {}
     image = stored("Image", "win11", {"source": {"upload": UPLOAD}, "retention": {"keep": 1}})
-    return [network(), image, machine(1), session(1, meta=meta, persistence="keep")]
+    return [network(), image, machine(1), session(1, meta=meta, **{"persistence": "keep", **changed})]
 
 
 def pool(*identities: str, first: int = 1, **changed: Any) -> Observed:
@@ -73,3 +75,21 @@ def test_while_a_commit_is_asked_for_its_base_stays_and_its_upload_is_not_import
     found = decide(pool(IDENTITY))
     assert actions(found, ImportImage) == actions(found, DeleteVersion) == []
     assert len(actions(found, CommitOverlay)) == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"persistence": "ephemeral"},
+        {"persistence": "readonly"},
+        {"image": None, "disks": [{"name": "os", "image": "win11", "persistence": "ephemeral"}]},
+    ],
+    ids=str,
+)
+def test_a_disk_that_is_to_be_committed_stays_until_then_though_it_is_kept_no_more(changed: dict[str, Any]) -> None:
+    def decided(seen: Observed, *, asked: bool) -> Plan:
+        return plan(resolve(room(asked=asked, state="stopped", **changed), SITE, NOW), seen, SITE)
+
+    found = decided(pool(IDENTITY), asked=True)
+    assert (len(actions(found, CommitOverlay)), actions(found, DeleteOverlay)) == (1, [])
+    assert len(actions(decided(pool(IDENTITY, COMMITTED), asked=False), DeleteOverlay)) == 1

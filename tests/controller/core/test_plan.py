@@ -59,6 +59,16 @@ def test_a_card_that_moves_to_another_machine_leads_to_its_new_disk_alone() -> N
     assert plan(resolve([*moved, session(2)], SITE, NOW), world.observed, SITE).due == ()
 
 
+def test_a_session_that_is_given_another_machine_stops_on_the_old_one() -> None:
+    for persistence, left in (("ephemeral", {"pc2"}), ("keep", {"pc1", "pc2"})):
+        world = converge([network(), image(), machine(1), session(1, persistence=persistence), machine(2)], host())
+        changed = session(1, machine="pc2", persistence=persistence)
+        moved: list[Object] = [network(), image(), machine(1), changed, machine(2)]
+        world = once(moved, world)
+        assert {name.partition(".")[0] for name in world.observed.pool.overlays} == left
+        assert plan(resolve(moved, SITE, NOW), world.observed, SITE).steps == ()
+
+
 def test_what_was_let_go_in_place_stays_even_after_its_machine_is_forgotten() -> None:
     world = converge(room(1, 10), host())
     left = resolve(room(10), SITE, NOW, orphans=frozenset({"pc1"}))

@@ -120,6 +120,22 @@ def test_a_session_tells_its_use_its_limit_and_when_that_is_near() -> None:
     assert "1638 of 2048 MiB" in near.condition(pressure.DISK).message
 
 
+def test_a_disk_whose_store_holds_all_of_it_is_never_nearly_full() -> None:
+    for spec in ({}, {"overlayLimit": "4GiB"}):
+        world = with_overlay(reached(asked(**spec), SNAPSHOTS), used=4 * GIB * 99 // 100)
+        assert said(told(asked(**spec), world)) == ("", "")
+        assert said(told(asked(**spec), with_overlay(world, state=OverlayState.FULL))) == ("True", "Broken")
+
+
+@pytest.mark.parametrize(("persistence", "fresh"), [("ephemeral", True), ("keep", False)])
+def test_nobody_is_told_to_start_anew_what_gets_the_same_disk_again(persistence: str, fresh: bool) -> None:
+    objects = asked(overlayLimit="2GiB", persistence=persistence)
+    for changes in ({"used": 2 * GIB}, {"used": 2 * GIB, "state": OverlayState.FULL}):
+        status = told(objects, with_overlay(reached(objects, SNAPSHOTS), **changes))
+        message = status.condition(pressure.DISK).message
+        assert ("raise spec.overlayLimit" in message, "fresh disk" in message) == (True, fresh)
+
+
 def test_a_full_disk_under_a_running_pc_waits_with_words_and_is_mended_by_itself_when_the_pc_is_off() -> None:
     objects = asked(overlayLimit="2GiB")
     full = with_overlay(reached(objects, SNAPSHOTS), used=2 * GIB, state=OverlayState.FULL)

@@ -126,6 +126,19 @@ def test_a_session_that_lacks_something_is_pending_and_says_what(objects: list[O
     assert why("Session/pc1", {one.key: one for one in told(everything, reached(everything))}).endswith(".")
 
 
+def test_what_a_stopped_session_has_kept_is_that_of_the_image_that_it_names() -> None:
+    def kept(name: str, **spec: Any) -> list[Object]:
+        return [network(), image(), image("debian"), machine(1), session(1, image=name, persistence="keep", **spec)]
+
+    before = reached(kept("debian"))
+    stopped = kept("win11", state="stopped")
+    other = tell(stopped, reached(stopped, before))["Session/pc1"]
+    assert ("+debian@v1+" in other.overlay, other.image_version) == (True, None), "a version is one of its image"
+    both = reached(stopped, reached(kept("win11"), before))
+    status = tell(stopped, both)["Session/pc1"]
+    assert ("+win11@v1+" in status.overlay, status.image_version) == (True, 1)
+
+
 def test_what_belongs_to_another_server_is_not_told() -> None:
     assert tell([machine(1, server="two"), session(1)], START) == {}
 
