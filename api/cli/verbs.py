@@ -12,9 +12,7 @@ from api.cli.failure import USAGE, Failure
 from api.cli.kinds import Ref
 from api.cli.many import Asked
 
-Machines = Annotated[
-    list[str] | None, typer.Argument(metavar="[MACHINE...]", help="The machines' names.", show_default=False)
-]
+Machines = Annotated[list[str] | None, typer.Argument(metavar="MACHINE", help="The machines' names.", show_default=False)]
 Selector = Annotated[
     str | None, typer.Option("-l", "--selector", help="All machines with these labels: room=main.", show_default=False)
 ]
@@ -125,8 +123,8 @@ def resume(what: options.Object, dry_run: options.DryRun = False) -> None:
     output.line(f"{_post(what, 'resume', dry_run).key} resumed{options.dry(dry_run)}")
 
 
-def _post(what: str, verb: str, dry_run: bool) -> Ref:
-    ref = kinds.parse_one(what)
+def _post(what: list[str], verb: str, dry_run: bool) -> Ref:
+    ref = kinds.parse_one(kinds.joined(what))
     client.connect().post(f"{ref.path}/{verb}", params={"dryRun": "true" if dry_run else None})
     return ref
 

@@ -38,7 +38,7 @@ SecretFile = Annotated[
 
 @webhook.command()
 def create(
-    url: Annotated[str | None, typer.Argument(metavar="[URL]", help="Where to send.", show_default=False)] = None,
+    url: Annotated[str | None, typer.Argument(metavar="URL", help="Where to send.", show_default=False)] = None,
     mail: Annotated[str | None, typer.Option("--mail", metavar="ADDRESS", help="Send mail instead.")] = None,
     event: Annotated[list[EventName] | None, typer.Option("--event", help="What to tell; default: phase-changed.")] = None,
     kind: Annotated[list[str] | None, typer.Option("--kind", metavar="KIND", help="Of which kinds; default: all.")] = None,

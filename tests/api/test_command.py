@@ -62,6 +62,9 @@ WRONG = (
     "get printers",
     "frobnicate",
     "get machines --bad",
+    "get machine pc07 pc08",
+    "get machine/pc07 session/pc07",
+    "describe pc07",
     "delete machines",
     "get pc/A%2e",
     "wait machine/pc07 --for rain",
@@ -206,6 +209,21 @@ def test_describe_and_why_say_what_is_known(daemon: Served) -> None:
     assert "  image: win11" in told
     assert "Served" in told
     assert "Nothing is in the way of Session/pc07" in daemon.ggnet("why", "session/pc07").stdout
+
+
+def test_kind_and_name_may_be_two_words(site: Served) -> None:
+    site.apply(session(7))
+    for words in (("get", "machine", "pc07"), ("get", "pcs", "pc07"), ("describe", "session", "pc07")):
+        done = site.ggnet(*words)
+        assert (done.returncode, "pc07" in done.stdout) == (0, True), done.stderr
+    assert site.ggnet("why", "session", "pc07").returncode == 0
+    assert site.ggnet("events", "session", "pc07").returncode == 0
+    assert site.ggnet("suspend", "machine", "pc07").stdout == "Machine/pc07 suspended\n"
+    assert site.ggnet("resume", "machine", "pc07").stdout == "Machine/pc07 resumed\n"
+    assert site.ggnet("delete", "session", "pc07").stdout == "Session/pc07 deleted\n"
+    assert site.ggnet("restore", "session", "pc07").stdout == "Session/pc07 restored\n"
+    assert site.ggnet("wait", "session", "pc07", "--timeout", "0.1s").returncode == 7
+    assert "session/pc07" in site.ggnet("describe", "pc07").stderr, "what to write instead"
 
 
 def test_the_everyday_verbs(site: Served) -> None:
