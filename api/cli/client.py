@@ -47,7 +47,7 @@ _REMEDY = {
     "conflict": "read it again (ggnet get), then decide anew",
     "managed": "commit the change to its source, or add --force",
     "refused": "correct or leave out what is listed, or add --partial",
-    "guarded": "shut the PC down first, or add --force",
+    "guarded": "--force does it all the same",
     "unavailable": "see ggnet doctor, and the daemon's log",
 }
 Body = Callable[[], Iterator[bytes]]

@@ -58,6 +58,15 @@ def parse_one(text: str) -> Ref:
     return ref
 
 
+def one_of(plurals: Sequence[str], text: str) -> Ref:
+    """Of the first kind if the name stands alone: ``pc07``, ``session/pc07``. Failure, wrong usage: of none of these."""
+    ref = parse_one(text if "/" in text else f"{plurals[0]}/{text}")
+    if ref.plural not in plurals:
+        kind = KINDS[plurals[0]].lower()
+        raise Failure(f"{ref.key} is no {kind}", USAGE, remedy=f"write a {kind}'s name")
+    return ref
+
+
 def joined(words: Sequence[str]) -> str:
     """``machine pc07``, which is two words of a command line, as ``machine/pc07``. Failure, wrong usage."""
     match words:

@@ -140,11 +140,11 @@ def _disks(words: list[str] | None) -> list[dict[str, str]] | None:
 
 
 def _names(machines: list[str] | None, selector: str | None) -> list[str] | None:
-    """Machines may be given as pc07 or machine/pc07. Failure, wrong usage."""
+    """Machines may be given as pc07, machine/pc07 or session/pc07. Failure, wrong usage."""
     if bool(machines) == (selector is not None):
         raise Failure(
             "say which machines: by name, or with -l", USAGE, remedy="ggnet start pc07, or ggnet start -l room=main"
         )
     if machines is None or selector is not None:
         return None
-    return [kinds.parse_one(one if "/" in one else f"machine/{one}").name or "" for one in machines]
+    return [kinds.one_of(("machines", "sessions"), one).name or "" for one in machines]
