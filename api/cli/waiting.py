@@ -47,7 +47,7 @@ def until(client: Client, ref: Ref, goal: Goal, deadline: float) -> Mapping[str,
     if first is None:
         if goal.what == "delete":
             return None
-        raise Failure(f"there is no {ref.key}", NOT_FOUND, remedy="see ggnet get")
+        raise Failure(f"there is no {ref.key}", NOT_FOUND, remedy=f"see ggnet get {ref.plural}")
     item: Mapping[str, Any] | None = first
     while not _reached(item, first, goal):
         left = deadline - time.monotonic()

@@ -110,8 +110,27 @@ def test_4_when_there_is_no_such_object(daemon: Served) -> None:
         done = daemon.ggnet(*words)
         assert (done.returncode, done.stdout) == (4, ""), words
         assert "There is no" in done.stderr
+        assert "\n  see ggnet get " in done.stderr
     assert daemon.ggnet("wait", "machine/pc99", "--timeout", "1s").returncode == 4
     assert daemon.ggnet("start", "pc99", "--image", "win11").returncode == 4
+
+
+def test_what_is_refused_says_what_to_type_and_not_what_to_send(site: Served) -> None:
+    for words in (
+        ("start", "pc07", "pc99", "--image", "win11"),
+        ("start", "pc07", "pc99", "--image", "win11", "--partial"),
+        ("history", "--approve", "abcdef0"),
+        ("token", "revoke", "0123456789ab"),
+        ("binding", "delete", "x"),
+        ("image", "discard", "x"),
+        ("restore", "machine/pc99"),
+    ):
+        done = site.ggnet(*words)
+        assert (done.returncode in (3, 4), "ggnet " in done.stdout + done.stderr) == (True, True), (words, done.stderr)
+        assert not {"GET", "partial=true"} & set(done.stderr.replace(".", " ").split()), done.stderr
+        assert "/api/v1" not in done.stdout
+    both = site.ggnet("webhook", "create")
+    assert (both.returncode, "Value error" in both.stderr) == (5, False)
 
 
 def test_5_when_it_is_invalid_with_file_and_line(daemon: Served, tmp_path: Path) -> None:
