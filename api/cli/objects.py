@@ -179,5 +179,4 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
             for at, one in enumerate(value):
                 yield f"{prefix}{key}[{at}]", "  ".join(f"{name}={text}" for name, text in _flat(one))
         else:
-            text = ", ".join(str(one) for one in value) if isinstance(value, list) else value
-            yield f"{prefix}{key}", str(text)
+            yield f"{prefix}{key}", output.word(value)

@@ -89,6 +89,13 @@ def paint(text: str, word: str | None = None) -> str:
     return typer.style(clean(text), fg=foreground, bold="bold" in style, bg="red" if " on red" in style else None)
 
 
+def word(value: Any) -> str:
+    """One value of an object, as a manifest writes it."""
+    if isinstance(value, list):
+        return ", ".join(word(one) for one in value) or "-"
+    return str(value).lower() if isinstance(value, bool) else str(value) or "-"
+
+
 def as_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=True))
 

@@ -94,7 +94,7 @@ def show(identifier: Id, form: options.Json = None) -> None:
         output.as_json(found)
         return
     for name, value in found.items():
-        output.line(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+        output.line(f"{name}: {output.word(value)}")
 
 
 @webhook.command()

@@ -224,6 +224,7 @@ def test_get_prints_what_was_asked_for(daemon: Served) -> None:
     assert sessions[1].split()[:6] == ["pc07", "pc07", "win11", "-", "Ready", "True"]
     images = daemon.ggnet("get", "images", "-o", "wide").stdout.splitlines()
     assert images[1].split()[:4] == ["win11", "v3", "5.0GiB", "Ready"]
+    assert images[1].split()[6] == "win11.raw"
     none = daemon.ggnet("get", "machines", "-l", "room=none")
     assert (none.stdout, none.stderr) == ("", "no machines\n")
 
@@ -232,6 +233,7 @@ def test_describe_and_why_say_what_is_known(daemon: Served) -> None:
     told = daemon.ggnet("describe", "session/pc07").stdout
     assert "Session/pc07" in told
     assert "  image: win11" in told
+    assert "  enabled: true" in daemon.ggnet("describe", "machine/pc07").stdout
     assert "Served" in told
     assert "Nothing is in the way of Session/pc07" in daemon.ggnet("why", "session/pc07").stdout
 
