@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import resource
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from api.cli import columns, kinds
+from api.cli import columns, habits, kinds
 from controller.core.observed import Observed
 from controller.core.snapshot import dumps
 from manifests.kinds import PLURALS
@@ -85,6 +86,14 @@ def test_2_when_it_was_used_wrongly(daemon: Served, line: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert "rror" in done.stderr
+
+
+def test_a_verb_of_another_tool_is_answered_with_ours() -> None:
+    for verb, instead in habits.INSTEAD.items():
+        done = ggnet(verb, "machine/pc07")
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: there is no verb {verb}\n  {instead}\n")
+        for named in re.findall("ggnet ([a-z]+)", instead):
+            assert ggnet(named, "-h").returncode == 0, named
 
 
 def test_3_when_the_object_has_moved_on_or_is_managed(site: Served, tmp_path: Path) -> None:
