@@ -37,6 +37,10 @@ class Ref:
         return f"/{self.plural}/{quote(self.name, safe='')}" if self.name is not None else f"/{self.plural}"
 
 
+def known(kind: str) -> bool:
+    return kind.lower() in _PLURAL_OF
+
+
 def parse(text: str) -> Ref:
     """Failure, wrong usage."""
     kind, slash, name = text.partition("/")
@@ -50,7 +54,7 @@ def parse(text: str) -> Ref:
 
 def parse_one(text: str) -> Ref:
     """One object, by name. Failure, wrong usage."""
-    if "/" not in text and text.lower() not in _PLURAL_OF and _could_be_name(text):
+    if "/" not in text and not known(text) and _could_be_name(text):
         raise Failure(f"{text} has no kind", USAGE, remedy=f"write machine/{text}, session/{text} or image/{text}")
     ref = parse(text)
     if ref.name is None:
