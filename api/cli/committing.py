@@ -64,11 +64,13 @@ def commit(
 
 def _ended(connection: client.Client, ref: Ref, began: datetime, deadline: float) -> str:
     """How it went. Failure."""
-    while (item := connection.get(ref.path))["metadata"].get("annotations", {}).get("ggnet/commit"):
-        if time.monotonic() > deadline:
-            remedy = f"it goes on; ggnet session commit {ref.name} --cancel calls it off"
-            raise Failure(f"{ref.key} is not committed in time: {_far(item)}", TIMED_OUT, remedy=remedy)
-        time.sleep(_POLL)
+    with output.progress() as tell:
+        while (item := connection.get(ref.path))["metadata"].get("annotations", {}).get("ggnet/commit"):
+            tell(f"{ref.key}: {_far(item)}")
+            if time.monotonic() > deadline:
+                remedy = f"it goes on; ggnet session commit {ref.name} --cancel calls it off"
+                raise Failure(f"{ref.key} is not committed in time: {_far(item)}", TIMED_OUT, remedy=remedy)
+            time.sleep(_POLL)
     told = connection.get("/events", object=ref.key, limit=20)["items"]
     since = began - timedelta(seconds=1)  # the header that tells the time has whole seconds
     ends = [one for one in told if one["reason"] in _ENDS and datetime.fromisoformat(one["last"]) >= since]

@@ -5,7 +5,8 @@ Nothing that a server says may steer the terminal: control characters are shown,
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +50,21 @@ def line(text: str = "") -> None:
 def note(text: str) -> None:
     """For people, beside the output: never into a pipe."""
     typer.echo(clean(text), err=True)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Tells what is waited for on one line of a terminal, which is gone at the end; where nobody looks, nothing."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    from shutil import get_terminal_size
+
+    width = get_terminal_size().columns - 1
+    try:
+        yield lambda text: typer.echo(f"\r\x1b[K{clean(text)[:width]}", nl=False, err=True)
+    finally:
+        typer.echo("\r\x1b[K", nl=False, err=True)
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

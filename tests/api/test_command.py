@@ -58,6 +58,15 @@ def test_2_when_there_is_something_to_do(daemon: Served) -> None:
     assert asked.stdout.count("[") >= len(steps) > 0
 
 
+MAKING = {
+    "type": "Progressing",
+    "status": "True",
+    "reason": "Progressing",
+    "message": "import 12 %",
+    "lastTransitionTime": "2026-01-05T12:00:00Z",
+    "observedGeneration": 1,
+}
+
 WRONG = (
     "get",
     "get printers",
@@ -316,6 +325,23 @@ def test_a_terminal_gets_colour_and_a_pipe_gets_none(daemon: Served) -> None:
     assert "\x1b[" in shown
     assert "pc07" in shown
     assert "\x1b" not in daemon.ggnet("get", "sessions").stdout
+
+
+def test_a_wait_tells_a_terminal_what_it_waits_for(site: Served) -> None:
+    site.apply(session(7))
+    site.report("Session/pc07", {"observedGeneration": 1, "phase": "Preparing", "conditions": [MAKING]})
+    master, slave = pty.openpty()
+    words = ["wait", "session/pc07", "--timeout", "0.5s"]
+    here = environment(GGNET_URL=site.url, GGNET_STATE_DIR=str(site.folder), TERM="xterm")
+    with site.warm.start(words, here, stderr=slave) as waiting:
+        assert waiting.wait(60) == 7
+    os.close(slave)
+    shown = os.read(master, 1 << 16).decode()
+    os.close(master)
+    assert "Session/pc07: import 12 %" in shown
+    assert "\r\x1b[K\r\x1b[K" not in shown, "a line that is empty"
+    assert shown.rpartition("\x1b[K")[2].startswith("\x1b[31merror: Session/pc07 did not reach")
+    assert "import" not in site.ggnet(*words).stderr, "into a pipe only the end"
 
 
 def test_nothing_that_the_server_says_steers_the_terminal(site: Served) -> None:
