@@ -48,7 +48,10 @@ def asked(one: Session, disk: SessionDiskSpec, image: Image, wanted: Committing,
     if (under_way := one.metadata.commit) is not None:
         raise Guarded(f"{one.key} has a commit of disk {under_way.disk} under way: wait for that one.")
     if disk.persistence != "keep":
-        raise Guarded(f"Disk {disk.name} of {one.key} is {disk.persistence}: only what is kept can be committed.")
+        raise Guarded(
+            f"Disk {disk.name} of {one.key} is {disk.persistence}: only what is kept can be committed. "
+            "Start it with persistence keep."
+        )
     if one.status is not None and one.status.connection in ("active", "unknown"):
         raise Guarded(f"{one.spec.machine} is running on {one.key}, or that cannot be told: shut it down first.")
     base = _version(one, disk)

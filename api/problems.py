@@ -291,9 +291,14 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 async def _parameters(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError | WebSocketRequestValidationError)
-    errors = [{"field": place(e["loc"][1:] or e["loc"]), "message": e["msg"]} for e in error.errors()]
+    errors = [{"field": place(e["loc"][1:] or e["loc"]), "message": words(e["msg"])} for e in error.errors()]
     detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
     return response(request, TABLE[RequestValidationError], detail, errors)
+
+
+def words(message: str) -> str:
+    """What a check of ours said, without what pydantic opens it with."""
+    return message.removeprefix("Value error, ")
 
 
 def place(location: Sequence[str | int]) -> str:

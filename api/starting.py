@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from api.foreseen import annotated
 from api.foreseen import wanted as wanted_again
-from api.problems import place
+from api.problems import place, words
 from manifests.disks import MOST
 from manifests.load import Invalid, Problem
 from manifests.meta import DISRUPTION, Metadata, Strict
@@ -64,6 +64,4 @@ def stopped(before: Session, *, force: bool) -> Session:
 
 def invalid(error: ValidationError, key: str) -> Invalid:
     """What a body's model found, as problems of the object that it is about."""
-    return Invalid(
-        Problem("", 0, key, place(one["loc"]), one["msg"].removeprefix("Value error, ")) for one in error.errors()
-    )
+    return Invalid(Problem("", 0, key, place(one["loc"]), words(one["msg"])) for one in error.errors())

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli import client, output
+from api.cli import client, kinds, output
 from api.cli.failure import ERROR, USAGE, Failure
 
 audit = typer.Typer(invoke_without_command=True)
@@ -53,8 +53,9 @@ def rows(
     """
     if ctx.invoked_subcommand is not None:
         return
+    key = _key(about) if about is not None else None
     connection = client.connect()
-    found = _read(connection, limit, who=who, object=about, action=action, since=since)
+    found = _read(connection, limit, who=who, object=key, action=action, since=since)
     if form is Form.JSON:
         output.as_json({"items": found})
     elif form is Form.YAML:
@@ -136,6 +137,14 @@ def _read(connection: client.Client, limit: int, **filters: str | None) -> list[
         if after is None:
             break
     return found[::-1]
+
+
+def _key(text: str) -> str:
+    """Kinds as every verb takes them, ``pc/pc07``, and those that are no manifests, ``user/ada``. Failure, wrong usage."""
+    kind, _, name = text.partition("/")
+    if not kind or not name:
+        raise Failure(f"{ascii(text)[:60]} names no object", USAGE, remedy="write it like machine/pc07 or user/ada")
+    return kinds.parse_one(text).key if kinds.known(kind) else f"{kind[0].upper()}{kind[1:]}/{name}"
 
 
 def _cells(row: Any, connection: client.Client) -> list[str]:

@@ -40,7 +40,7 @@ def create(
 
 @binding.command("list")
 def list_all(
-    user: Annotated[str | None, typer.Argument(metavar="[USER]", help="Only this user's.", show_default=False)] = None,
+    user: Annotated[str | None, typer.Argument(metavar="USER", help="Only this user's.", show_default=False)] = None,
     form: options.Json = None,
 ) -> None:
     """Show who is bound to what.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from api.cli import logins
+from api.cli import logins, wording
 from api.cli.failure import CONFLICT, ERROR, GUARDED, INVALID, NOT_FOUND, UNAUTHORISED, USAGE, Failure
 from api.cli.output import clean
 
@@ -46,8 +46,7 @@ _REMEDY = {
     "forbidden": "ask an administrator: ggnet binding, or another role",
     "conflict": "read it again (ggnet get), then decide anew",
     "managed": "commit the change to its source, or add --force",
-    "refused": "correct or leave out what is listed, or add --partial",
-    "guarded": "shut the PC down first, or add --force",
+    "guarded": "--force does it all the same",
     "unavailable": "see ggnet doctor, and the daemon's log",
 }
 Body = Callable[[], Iterator[bytes]]
@@ -243,15 +242,15 @@ def failure(response: "httpx.Response") -> Failure:
         message = f"{response.request.url} answered {response.status_code}, and not like GGnet does"
         return Failure(message, remedy="is GGNET_URL right?")
     number = _EXIT.get(code, NOT_FOUND if response.status_code == 404 else ERROR)
-    message = clean(detail)
+    message = wording.spoken(clean(detail))
     if response.status_code >= 500:
         message += f" (request {clean(str(problem.get('request_id')))})"
-    return Refusal(message, number, _REMEDY.get(code, ""), list(errors))
+    return Refusal(message, number, _REMEDY.get(code) or wording.where_to_look(message), list(errors))
 
 
 def problem_line(error: dict[str, Any]) -> str:
     subject = " ".join(str(error[part]) for part in ("object", "field") if error.get(part))
-    return clean(": ".join(part for part in (subject, str(error.get("message"))) if part))
+    return clean(": ".join(part for part in (subject, wording.spoken(str(error.get("message")))) if part))
 
 
 def local_url(listen: str) -> str:

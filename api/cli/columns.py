@@ -72,7 +72,8 @@ def address(item: Item) -> str:
 
 
 def source(item: Item) -> str:
-    return _text(item["spec"]["source"].get("path"))
+    found = item["spec"]["source"]
+    return _text(found.get("path") or found.get("url") or found.get("upload"))
 
 
 COLUMNS: Mapping[str, tuple[tuple[Column, ...], tuple[Column, ...]]] = {

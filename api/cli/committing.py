@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli import client, options, output
-from api.cli.failure import ERROR, TIMED_OUT, USAGE, Failure
+from api.cli import client, kinds, options, output
+from api.cli.failure import ERROR, GUARDED, TIMED_OUT, USAGE, Failure
 from api.cli.kinds import Ref
 
 session = typer.Typer(no_args_is_help=True, help="What a session's disks hold.")
@@ -44,13 +44,18 @@ def commit(
     if cancel and (wanted or wait):
         raise Failure("what is called off has no disk, no comment and no end to wait for", USAGE, remedy="leave these out")
     deadline = time.monotonic() + options.seconds(timeout)
-    connection, ref = client.connect(), Ref("sessions", name)
+    connection, ref = client.connect(), kinds.one_of(("sessions",), name)
     params = {"dryRun": "true" if dry_run else None}
     if cancel:
         connection.call("DELETE", f"{ref.path}/commit", params=params)
         output.line(f"the commit of {ref.key} is called off{options.dry(dry_run)}")
         return
-    connection.post(f"{ref.path}/commit", json=wanted, params=params)
+    try:
+        connection.post(f"{ref.path}/commit", json=wanted, params=params)
+    except client.Refusal as refusal:
+        if refusal.code == GUARDED:
+            refusal.remedy = ""  # nothing forces a commit; what is to be done first, the message says
+        raise
     began = connection.now
     output.line(f"{ref.key} is being committed: ggnet describe {ref.key}{options.dry(dry_run)}")
     if wait and not dry_run:
@@ -59,11 +64,13 @@ def commit(
 
 def _ended(connection: client.Client, ref: Ref, began: datetime, deadline: float) -> str:
     """How it went. Failure."""
-    while (item := connection.get(ref.path))["metadata"].get("annotations", {}).get("ggnet/commit"):
-        if time.monotonic() > deadline:
-            remedy = f"it goes on; ggnet session commit {ref.name} --cancel calls it off"
-            raise Failure(f"{ref.key} is not committed in time: {_far(item)}", TIMED_OUT, remedy=remedy)
-        time.sleep(_POLL)
+    with output.progress() as tell:
+        while (item := connection.get(ref.path))["metadata"].get("annotations", {}).get("ggnet/commit"):
+            tell(f"{ref.key}: {_far(item)}")
+            if time.monotonic() > deadline:
+                remedy = f"it goes on; ggnet session commit {ref.name} --cancel calls it off"
+                raise Failure(f"{ref.key} is not committed in time: {_far(item)}", TIMED_OUT, remedy=remedy)
+            time.sleep(_POLL)
     told = connection.get("/events", object=ref.key, limit=20)["items"]
     since = began - timedelta(seconds=1)  # the header that tells the time has whole seconds
     ends = [one for one in told if one["reason"] in _ENDS and datetime.fromisoformat(one["last"]) >= since]

@@ -1,5 +1,6 @@
-"""KIND/NAME as people type it: singular, plural or short, in any case."""
+"""KIND/NAME as people type it: singular, plural or short, in any case, as one word or as two."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -36,6 +37,10 @@ class Ref:
         return f"/{self.plural}/{quote(self.name, safe='')}" if self.name is not None else f"/{self.plural}"
 
 
+def known(kind: str) -> bool:
+    return kind.lower() in _PLURAL_OF
+
+
 def parse(text: str) -> Ref:
     """Failure, wrong usage."""
     kind, slash, name = text.partition("/")
@@ -49,10 +54,31 @@ def parse(text: str) -> Ref:
 
 def parse_one(text: str) -> Ref:
     """One object, by name. Failure, wrong usage."""
+    if "/" not in text and not known(text) and _could_be_name(text):
+        raise Failure(f"{text} has no kind", USAGE, remedy=f"write machine/{text}, session/{text} or image/{text}")
     ref = parse(text)
     if ref.name is None:
         raise Failure(f"{ascii(text)[:60]} names no object", USAGE, remedy=f"write {ref.kind.lower()}/NAME")
     return ref
+
+
+def one_of(plurals: Sequence[str], text: str) -> Ref:
+    """Of the first kind if the name stands alone: ``pc07``, ``session/pc07``. Failure, wrong usage: of none of these."""
+    ref = parse_one(text if "/" in text else f"{plurals[0]}/{text}")
+    if ref.plural not in plurals:
+        kind = KINDS[plurals[0]].lower()
+        raise Failure(f"{ref.key} is no {kind}", USAGE, remedy=f"write a {kind}'s name")
+    return ref
+
+
+def joined(words: Sequence[str]) -> str:
+    """``machine pc07``, which is two words of a command line, as ``machine/pc07``. Failure, wrong usage."""
+    match words:
+        case [one]:
+            return one
+        case [kind, name] if "/" not in kind + name:
+            return f"{kind}/{name}"
+    raise Failure("this is more than one object", USAGE, remedy="name one, like machine/pc07")
 
 
 def complete(incomplete: str) -> list[str]:

@@ -5,7 +5,7 @@ import sys
 from typing import Annotated
 
 import typer
-from typer._click.core import Context
+from typer._click.core import Command, Context
 from typer._click.formatting import HelpFormatter
 from typer.core import TyperGroup
 
@@ -16,6 +16,7 @@ from api.cli import (
     committing,
     daemon,
     extras,
+    habits,
     images,
     login,
     objects,
@@ -28,7 +29,7 @@ from api.cli import (
     versions,
     webhooks,
 )
-from api.cli.failure import ERROR, Failure
+from api.cli.failure import ERROR, USAGE, Failure
 
 _YOUNG = 50_000
 """Objects, before garbage is looked for: what a verb imports is none, and to look through it is a fifth of its start."""
@@ -44,6 +45,11 @@ Environment: GGNET_URL and GGNET_TOKEN, or GGNET_CONTEXT, say which daemon is as
 
 class _Sections(TyperGroup):
     """Help with the verbs in sections, without the third of a second that typer's own use of rich costs."""
+
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        if args and args[0] not in self.commands and (instead := habits.INSTEAD.get(args[0])):
+            raise Failure(f"there is no verb {args[0]}", USAGE, remedy=instead)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from api.cli import options, output
+from api.cli import options, output, wording
 from api.cli.client import Client
 from api.cli.failure import CONFLICT, Failure
 from api.cli.kinds import Ref
@@ -36,7 +36,7 @@ def do(connection: Client, verb: str, asked: Asked, wanted: Mapping[str, object]
         about = one.get("session", f"Machine/{one['machine']}")
         if one["outcome"] == "refused":
             refused += 1
-            output.line(f"{about} refused: {one['message']}")
+            output.line(f"{about} refused: {wording.spoken(one['message'])}")
             continue
         output.line(f"{about} {one['outcome']}{options.dry(asked.dry_run)}")
         if one["outcome"] != "unchanged":

@@ -17,7 +17,7 @@ _PAGE = 500
 
 
 def get(
-    what: Annotated[str, typer.Argument(metavar="KIND[/NAME]", autocompletion=kinds.complete, show_default=False)],
+    what: options.Objects,
     selector: Annotated[str | None, typer.Option("-l", "--selector", help="By label: room=main,tier!=test,gpu.")] = None,
     fields: Annotated[str | None, typer.Option("--field-selector", help="By field: status.phase=Ready.")] = None,
     search: Annotated[str | None, typer.Option("--search", metavar="TEXT", help="Names, labels, MACs, addresses.")] = None,
@@ -41,7 +41,7 @@ def get(
 
       ggnet get sessions --watch
     """
-    ref = kinds.parse(what)
+    ref = kinds.parse(kinds.joined(what))
     asked = {"labelSelector": selector, "fieldSelector": fields, "q": search, "sort": sort}
     if ref.name is not None and any(value is not None for value in asked.values()):
         raise Failure("selectors choose among many, and one was named", USAGE, remedy="leave out one of the two")
@@ -67,7 +67,7 @@ def describe(what: options.Object) -> None:
 
       ggnet describe session/pc07
     """
-    ref = kinds.parse_one(what)
+    ref = kinds.parse_one(kinds.joined(what))
     connection = client.connect()
     item = connection.get(ref.path)
     events = connection.get("/events", object=ref.key, limit=20)["items"]
@@ -111,7 +111,7 @@ def wait(
 
       ggnet wait machine/pc07 --for delete
     """
-    ref, wanted = kinds.parse_one(what), waiting.parse(goal)
+    ref, wanted = kinds.parse_one(kinds.joined(what)), waiting.parse(goal)
     waiting.until(client.connect(), ref, wanted, time.monotonic() + options.seconds(timeout))
     output.line(f"{ref.key} {wanted}")
 
@@ -179,5 +179,4 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
             for at, one in enumerate(value):
                 yield f"{prefix}{key}[{at}]", "  ".join(f"{name}={text}" for name, text in _flat(one))
         else:
-            text = ", ".join(str(one) for one in value) if isinstance(value, list) else value
-            yield f"{prefix}{key}", str(text)
+            yield f"{prefix}{key}", output.word(value)

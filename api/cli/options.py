@@ -27,7 +27,19 @@ def _kind(incomplete: str) -> list[str]:
 
 
 Object = Annotated[
-    str, typer.Argument(metavar="KIND/NAME", help="One object, like session/pc07.", autocompletion=_kind, show_default=False)
+    list[str],
+    typer.Argument(
+        metavar="KIND/NAME", help="One object: session/pc07, or session pc07.", autocompletion=_kind, show_default=False
+    ),
+]
+Objects = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="KIND[/NAME]",
+        help="All of a kind: machines. Or one: machine/pc07, or machine pc07.",
+        autocompletion=_kind,
+        show_default=False,
+    ),
 ]
 Output = Annotated[
     Format | None, typer.Option("-o", "--output", help="How to print it; default: a table.", show_default=False)

@@ -5,7 +5,8 @@ Nothing that a server says may steer the terminal: control characters are shown,
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -51,6 +52,21 @@ def note(text: str) -> None:
     typer.echo(clean(text), err=True)
 
 
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Tells what is waited for on one line of a terminal, which is gone at the end; where nobody looks, nothing."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    from shutil import get_terminal_size
+
+    width = get_terminal_size().columns - 1
+    try:
+        yield lambda text: typer.echo(f"\r\x1b[K{clean(text)[:width]}", nl=False, err=True)
+    finally:
+        typer.echo("\r\x1b[K", nl=False, err=True)
+
+
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     cells = [[clean(cell) for cell in row] for row in rows]
     if coloured():
@@ -87,6 +103,13 @@ def paint(text: str, word: str | None = None) -> str:
         return clean(text)
     foreground = style.partition(" on ")[0].split()[-1]
     return typer.style(clean(text), fg=foreground, bold="bold" in style, bg="red" if " on red" in style else None)
+
+
+def word(value: Any) -> str:
+    """One value of an object, as a manifest writes it."""
+    if isinstance(value, list):
+        return ", ".join(word(one) for one in value) or "-"
+    return str(value).lower() if isinstance(value, bool) else str(value) or "-"
 
 
 def as_json(value: Any) -> None:

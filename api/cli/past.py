@@ -12,7 +12,8 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many, 
 
 def events(
     what: Annotated[
-        str | None, typer.Argument(metavar="[KIND/NAME]", autocompletion=kinds.complete, show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="KIND/NAME", help="Of one object.", autocompletion=kinds.complete, show_default=False),
     ] = None,
     form: options.Json = None,
     limit: Limit = 50,
@@ -25,7 +26,7 @@ def events(
 
       ggnet events session/pc07 -o json
     """
-    key = kinds.parse_one(what).key if what else None
+    key = kinds.parse_one(kinds.joined(what)).key if what else None
     connection = client.connect()
     found = connection.get("/events", object=key, limit=limit)["items"]
     if form is not None:
@@ -104,7 +105,7 @@ def why(what: options.Object, form: options.Json = None) -> None:
 
       ggnet why session/pc07
     """
-    ref = kinds.parse_one(what)
+    ref = kinds.parse_one(kinds.joined(what))
     answer = client.connect().get(f"{ref.path}/why")
     if form is not None:
         output.as_json(answer)

@@ -9,7 +9,7 @@ from api.cli.failure import USAGE, Failure
 
 
 def delete(
-    what: Annotated[str, typer.Argument(metavar="KIND[/NAME]", autocompletion=kinds.complete, show_default=False)],
+    what: options.Objects,
     selector: Annotated[
         str | None, typer.Option("-l", "--selector", help="All of the kind with these labels.", show_default=False)
     ] = None,
@@ -27,7 +27,7 @@ def delete(
 
       ggnet delete machines -l room=old --dry-run
     """
-    ref = kinds.parse(what)
+    ref = kinds.parse(kinds.joined(what))
     if (ref.name is None) != (selector is not None):
         raise Failure("say which: by name, or a kind and -l", USAGE, remedy="ggnet delete session/pc07")
     params = {"force": "true" if force else None, "dryRun": "true" if dry_run else None, "labelSelector": selector}
@@ -40,7 +40,7 @@ def delete(
 
 
 def deleted(
-    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", autocompletion=kinds.complete, show_default=False)] = None,
+    kind: Annotated[str | None, typer.Argument(metavar="KIND", autocompletion=kinds.complete, show_default=False)] = None,
     form: options.Json = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many, at most.")] = 50,
 ) -> None:
@@ -76,7 +76,7 @@ def restore(
 
       ggnet restore session/pc07 --dry-run
     """
-    ref = kinds.parse_one(what)
+    ref = kinds.parse_one(kinds.joined(what))
     params = {"uid": uid, "force": "true" if force else None, "dryRun": "true" if dry_run else None}
     client.connect().post(f"{ref.path}/restore", params=params)
     output.line(f"{ref.key} restored{options.dry(dry_run)}")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from manifests.load import Loaded
 
 Paths = Annotated[
-    list[str], typer.Argument(metavar="PATH...", help="Files, folders, or - for standard input.", show_default=False)
+    list[str], typer.Argument(metavar="PATH", help="Files, folders, or - for standard input.", show_default=False)
 ]
 From = Annotated[
     list[str], typer.Option("-f", "--file", metavar="PATH", help="File, folder, or -; may stand again.", show_default=False)

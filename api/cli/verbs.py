@@ -12,9 +12,7 @@ from api.cli.failure import USAGE, Failure
 from api.cli.kinds import Ref
 from api.cli.many import Asked
 
-Machines = Annotated[
-    list[str] | None, typer.Argument(metavar="[MACHINE...]", help="The machines' names.", show_default=False)
-]
+Machines = Annotated[list[str] | None, typer.Argument(metavar="MACHINE", help="The machines' names.", show_default=False)]
 Selector = Annotated[
     str | None, typer.Option("-l", "--selector", help="All machines with these labels: room=main.", show_default=False)
 ]
@@ -125,8 +123,8 @@ def resume(what: options.Object, dry_run: options.DryRun = False) -> None:
     output.line(f"{_post(what, 'resume', dry_run).key} resumed{options.dry(dry_run)}")
 
 
-def _post(what: str, verb: str, dry_run: bool) -> Ref:
-    ref = kinds.parse_one(what)
+def _post(what: list[str], verb: str, dry_run: bool) -> Ref:
+    ref = kinds.parse_one(kinds.joined(what))
     client.connect().post(f"{ref.path}/{verb}", params={"dryRun": "true" if dry_run else None})
     return ref
 
@@ -142,11 +140,11 @@ def _disks(words: list[str] | None) -> list[dict[str, str]] | None:
 
 
 def _names(machines: list[str] | None, selector: str | None) -> list[str] | None:
-    """Machines may be given as pc07 or machine/pc07. Failure, wrong usage."""
+    """Machines may be given as pc07, machine/pc07 or session/pc07. Failure, wrong usage."""
     if bool(machines) == (selector is not None):
         raise Failure(
             "say which machines: by name, or with -l", USAGE, remedy="ggnet start pc07, or ggnet start -l room=main"
         )
     if machines is None or selector is not None:
         return None
-    return [kinds.parse_one(one if "/" in one else f"machine/{one}").name or "" for one in machines]
+    return [kinds.one_of(("machines", "sessions"), one).name or "" for one in machines]

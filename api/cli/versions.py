@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli import client, options, output
+from api.cli import client, kinds, options, output
 from api.cli.failure import INVALID, NOT_FOUND, Failure
+from api.cli.kinds import Ref
 
 _STABLE = "stable"
 Name = Annotated[str, typer.Argument(metavar="IMAGE", help="The Image's name.", show_default=False)]
@@ -21,8 +22,8 @@ def versions(name: Name, form: options.Json = None) -> None:
 
       ggnet image versions win11
     """
-    connection = client.connect()
-    item = connection.get(f"/images/{name}")
+    connection, ref = client.connect(), kinds.one_of(("images",), name)
+    item = connection.get(ref.path)
     found = item.get("status", {}).get("versions", [])
     if form is options.PlanFormat.JSON:
         output.as_json({"items": found})
@@ -49,7 +50,7 @@ def versions(name: Name, form: options.Json = None) -> None:
         headers = ["VERSION", "CHANNELS", "SIZE", "FROM", "SHA256", "AGE", "LAST USED", "KEPT BY", "BY", "COMMENT"]
         output.table(headers, rows)
     else:
-        output.note(f"image/{name} has no version yet: ggnet why image/{name}")
+        output.note(f"image/{ref.name} has no version yet: ggnet why image/{ref.name}")
 
 
 def diff(one: Pinned, other: Pinned) -> None:
@@ -60,7 +61,7 @@ def diff(one: Pinned, other: Pinned) -> None:
       ggnet image diff win11@v2 win11@v3
     """
     connection = client.connect()
-    left, right = (_version(connection, *_parsed(ref)) for ref in (one, other))
+    left, right = (_version(connection, *_parsed(text)) for text in (one, other))
     lines = [
         f"{field}: {left.get(field, '(none)')} -> {right.get(field, '(none)')}"
         for field in ("sha256", "size", "format", "remark", "madeAt", "madeBy", "parent", "comment")
@@ -86,9 +87,9 @@ def promote(
       ggnet image promote win11@v4 --channel beta
     """
     connection = client.connect()
-    name, number = _parsed(version)
-    _version(connection, name, number)
-    _point(connection, name, channel, number, force=force, dry_run=dry_run)
+    ref, number = _parsed(version)
+    _version(connection, ref, number)
+    _point(connection, ref, channel, number, force=force, dry_run=dry_run)
 
 
 def rollback(name: Name, channel: Channel = _STABLE, force: options.Force = False, dry_run: options.DryRun = False) -> None:
@@ -100,8 +101,8 @@ def rollback(name: Name, channel: Channel = _STABLE, force: options.Force = Fals
 
       ggnet image rollback win11 --channel beta
     """
-    connection = client.connect()
-    item = connection.get(f"/images/{name}")
+    connection, ref = client.connect(), kinds.one_of(("images",), name)
+    item = connection.get(ref.path)
     status = item.get("status", {})
     there = [one["version"] for one in status.get("versions", [])]
     told = status.get("channels", {}).get(channel, {})
@@ -111,8 +112,9 @@ def rollback(name: Name, channel: Channel = _STABLE, force: options.Force = Fals
     before = told.get("previous" if told.get("version") == current else "version")
     wanted = before if before in there else max((version for version in there if version < current), default=None)
     if wanted is None:
-        raise Failure(f"image/{name} has no version before v{current}", NOT_FOUND, remedy=f"ggnet image versions {name}")
-    _point(connection, name, channel, wanted, force=force, dry_run=dry_run)
+        remedy = f"ggnet image versions {ref.name}"
+        raise Failure(f"image/{ref.name} has no version before v{current}", NOT_FOUND, remedy=remedy)
+    _point(connection, ref, channel, wanted, force=force, dry_run=dry_run)
 
 
 def _kept(one: Mapping[str, Any]) -> str:
@@ -121,31 +123,33 @@ def _kept(one: Mapping[str, Any]) -> str:
     return ", ".join(one.get("keptBy", [])) or (f"its last use, until {after}" if after else "")
 
 
-def _parsed(ref: str) -> tuple[str, int]:
+def _parsed(text: str) -> tuple[Ref, int]:
     """Failure."""
     from manifests.versions import ImageRef
 
+    name, at, version = text.partition("@")
+    ref = kinds.one_of(("images",), name)
     try:
-        parsed = ImageRef.parse(ref)
+        parsed = ImageRef.parse(f"{ref.name}{at}{version}")
     except ValueError as error:
         raise Failure(str(error), INVALID) from None
     if parsed.version is None:
-        raise Failure(f"{output.clean(ref)} names no version", INVALID, remedy=f"write it like {parsed.image}@v3")
-    return parsed.image, parsed.version
+        raise Failure(f"{output.clean(text)} names no version", INVALID, remedy=f"write it like {ref.name}@v3")
+    return ref, parsed.version
 
 
-def _version(connection: client.Client, name: str, number: int) -> dict[str, Any]:
+def _version(connection: client.Client, ref: Ref, number: int) -> dict[str, Any]:
     """Failure."""
-    found = connection.get(f"/images/{name}").get("status", {}).get("versions", [])
+    found = connection.get(ref.path).get("status", {}).get("versions", [])
     for one in found:
         if one["version"] == number:
             return dict(one)
     has = ", ".join(f"v{one['version']}" for one in found) or "none"
-    raise Failure(f"image/{name} has no version v{number}, it has {has}", NOT_FOUND)
+    raise Failure(f"image/{ref.name} has no version v{number}, it has {has}", NOT_FOUND)
 
 
-def _point(connection: client.Client, name: str, channel: str, number: int, *, force: bool, dry_run: bool) -> None:
+def _point(connection: client.Client, ref: Ref, channel: str, number: int, *, force: bool, dry_run: bool) -> None:
     patch = {"spec": {"channels": {channel: f"v{number}"}}}
     parameters = {"force": "true" if force else None, "dryRun": "true" if dry_run else None}
-    connection.call("PATCH", f"/images/{name}", json=patch, params=parameters)
-    output.line(f"image/{name}: {channel} -> v{number}{options.dry(dry_run)}")
+    connection.call("PATCH", ref.path, json=patch, params=parameters)
+    output.line(f"image/{ref.name}: {channel} -> v{number}{options.dry(dry_run)}")

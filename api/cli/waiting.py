@@ -8,7 +8,7 @@ from typing import Any
 from api.cli.client import Client
 from api.cli.failure import NOT_FOUND, TIMED_OUT, USAGE, Failure
 from api.cli.kinds import Ref
-from api.cli.output import clean
+from api.cli.output import clean, progress
 
 _POLL = 0.25
 
@@ -47,17 +47,19 @@ def until(client: Client, ref: Ref, goal: Goal, deadline: float) -> Mapping[str,
     if first is None:
         if goal.what == "delete":
             return None
-        raise Failure(f"there is no {ref.key}", NOT_FOUND, remedy="see ggnet get")
+        raise Failure(f"there is no {ref.key}", NOT_FOUND, remedy=f"see ggnet get {ref.plural}")
     item: Mapping[str, Any] | None = first
-    while not _reached(item, first, goal):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            remedy = f"see ggnet why {ref.key}"
-            raise Failure(f"{ref.key} did not reach {goal} in time: {_state(item)}", TIMED_OUT, remedy=remedy)
-        time.sleep(min(_POLL, left))
-        item = _read(client, ref)
-        if item is None and goal.what != "delete":
-            raise Failure(f"{ref.key} was deleted while it was waited for", NOT_FOUND)
+    with progress() as tell:
+        while not _reached(item, first, goal):
+            tell(f"{ref.key}: {_doing(item)}")
+            left = deadline - time.monotonic()
+            if left <= 0:
+                remedy = f"see ggnet why {ref.key}"
+                raise Failure(f"{ref.key} did not reach {goal} in time: {_state(item)}", TIMED_OUT, remedy=remedy)
+            time.sleep(min(_POLL, left))
+            item = _read(client, ref)
+            if item is None and goal.what != "delete":
+                raise Failure(f"{ref.key} was deleted while it was waited for", NOT_FOUND)
     return item
 
 
@@ -85,6 +87,13 @@ def _reached(item: Mapping[str, Any] | None, first: Mapping[str, Any], goal: Goa
         one["type"].lower() == goal.name.lower() and one["status"] == goal.value and one["observedGeneration"] >= pinned
         for one in status.get("conditions", [])
     )
+
+
+def _doing(item: Mapping[str, Any] | None) -> str:
+    """The step that is under way, with how far it is where that is known."""
+    conditions = item.get("status", {}).get("conditions", []) if item is not None else []
+    going = next((one for one in conditions if one["type"] == "Progressing" and one["status"] == "True"), None)
+    return str(going["message"]) if going else _state(item)
 
 
 def _state(item: Mapping[str, Any] | None) -> str:

@@ -38,7 +38,7 @@ SecretFile = Annotated[
 
 @webhook.command()
 def create(
-    url: Annotated[str | None, typer.Argument(metavar="[URL]", help="Where to send.", show_default=False)] = None,
+    url: Annotated[str | None, typer.Argument(metavar="URL", help="Where to send.", show_default=False)] = None,
     mail: Annotated[str | None, typer.Option("--mail", metavar="ADDRESS", help="Send mail instead.")] = None,
     event: Annotated[list[EventName] | None, typer.Option("--event", help="What to tell; default: phase-changed.")] = None,
     kind: Annotated[list[str] | None, typer.Option("--kind", metavar="KIND", help="Of which kinds; default: all.")] = None,
@@ -94,7 +94,7 @@ def show(identifier: Id, form: options.Json = None) -> None:
         output.as_json(found)
         return
     for name, value in found.items():
-        output.line(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+        output.line(f"{name}: {output.word(value)}")
 
 
 @webhook.command()

@@ -9,7 +9,7 @@ from typing import Literal
 
 from controller.core.prune import guard
 from manifests.kinds import Object
-from manifests.load import Invalid, Problem, load
+from manifests.load import Invalid, Loaded, Problem, load
 from manifests.meta import PRUNE
 from manifests.references import check
 
@@ -28,7 +28,9 @@ def judge(files: Mapping[str, bytes], manager: str, stored: Collection[Object], 
     try:
         loaded = load(files)
         others = [one for one in stored if one.metadata.managed_by != manager]
-        problems = (*_taken(loaded.objects, others), *check([*others, *loaded.objects], loaded.origins))
+        ours = {one.key for one in loaded.objects}
+        rest = [one for one in others if one.key not in ours]  # one of the same key is taken, and collides with itself in all
+        problems = (*_taken(loaded, others), *check([*rest, *loaded.objects], loaded.origins))
         if problems:
             raise Invalid(problems)
     except Invalid as error:
@@ -56,10 +58,15 @@ def _gone(objects: Iterable[Object], manager: str, stored: Iterable[Object]) -> 
     ]
 
 
-def _taken(objects: Iterable[Object], others: Iterable[Object]) -> Iterable[Problem]:
+def _taken(loaded: Loaded, others: Iterable[Object]) -> Iterable[Problem]:
     managers = {one.key: one.metadata.managed_by for one in others}
     return [
-        Problem("", 0, one.key, "metadata.name", f"{one.key} is managed by {managers[one.key]}; delete it there first")
-        for one in objects
+        Problem(
+            *loaded.origins[one.key],
+            one.key,
+            "metadata.name",
+            f"{one.key} is managed by {managers[one.key]}; delete it there first",
+        )
+        for one in loaded.objects
         if one.key in managers
     ]

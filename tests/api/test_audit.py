@@ -232,6 +232,8 @@ def test_the_command_shows_the_rows_and_what_differs(site: Served) -> None:
     cells = lines[-1].split()
     assert (cells[0], *cells[2:]) == ("5", "api:admin", "127.0.0.1", "update", "Machine/pc07", "ok", "spec.hostname:", "one")
     assert len(site.ggnet("audit", "--object", "Machine/pc07", "--who", "admin").stdout.splitlines()) == 3
+    assert len(site.ggnet("audit", "--object", "pc/pc07", "--who", "admin").stdout.splitlines()) == 3
+    assert site.ggnet("audit", "--object", "pc07").returncode == 2
     as_json = json.loads(site.ggnet("audit", "--since", "1h", "--action", "update", "-o", "json").stdout)
     (as_yaml,) = yaml.safe_load_all(site.ggnet("audit", "--action", "update", "-o", "yaml").stdout)
     assert as_json == {"items": [as_yaml]}

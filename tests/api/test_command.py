@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import resource
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from api.cli import columns, kinds
+from api.cli import columns, habits, kinds
 from controller.core.observed import Observed
 from controller.core.snapshot import dumps
 from manifests.kinds import PLURALS
@@ -57,11 +58,29 @@ def test_2_when_there_is_something_to_do(daemon: Served) -> None:
     assert asked.stdout.count("[") >= len(steps) > 0
 
 
+MAKING = {
+    "type": "Progressing",
+    "status": "True",
+    "reason": "Progressing",
+    "message": "import 12 %",
+    "lastTransitionTime": "2026-01-05T12:00:00Z",
+    "observedGeneration": 1,
+}
+
 WRONG = (
     "get",
     "get printers",
     "frobnicate",
     "get machines --bad",
+    "get machine pc07 pc08",
+    "get machine/pc07 session/pc07",
+    "describe pc07",
+    "start image/win11",
+    "stop network/main",
+    "session commit machine/pc07",
+    "image versions machine/pc07",
+    "image versions ../machines/pc07",
+    "image promote ../machines/pc07@v1",
     "delete machines",
     "get pc/A%2e",
     "wait machine/pc07 --for rain",
@@ -76,6 +95,14 @@ def test_2_when_it_was_used_wrongly(daemon: Served, line: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert "rror" in done.stderr
+
+
+def test_a_verb_of_another_tool_is_answered_with_ours() -> None:
+    for verb, instead in habits.INSTEAD.items():
+        done = ggnet(verb, "machine/pc07")
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: there is no verb {verb}\n  {instead}\n")
+        for named in re.findall("ggnet ([a-z]+)", instead):
+            assert ggnet(named, "-h").returncode == 0, named
 
 
 def test_3_when_the_object_has_moved_on_or_is_managed(site: Served, tmp_path: Path) -> None:
@@ -101,8 +128,27 @@ def test_4_when_there_is_no_such_object(daemon: Served) -> None:
         done = daemon.ggnet(*words)
         assert (done.returncode, done.stdout) == (4, ""), words
         assert "There is no" in done.stderr
+        assert "\n  see ggnet get " in done.stderr
     assert daemon.ggnet("wait", "machine/pc99", "--timeout", "1s").returncode == 4
     assert daemon.ggnet("start", "pc99", "--image", "win11").returncode == 4
+
+
+def test_what_is_refused_says_what_to_type_and_not_what_to_send(site: Served) -> None:
+    for words in (
+        ("start", "pc07", "pc99", "--image", "win11"),
+        ("start", "pc07", "pc99", "--image", "win11", "--partial"),
+        ("history", "--approve", "abcdef0"),
+        ("token", "revoke", "0123456789ab"),
+        ("binding", "delete", "x"),
+        ("image", "discard", "x"),
+        ("restore", "machine/pc99"),
+    ):
+        done = site.ggnet(*words)
+        assert (done.returncode in (3, 4), "ggnet " in done.stdout + done.stderr) == (True, True), (words, done.stderr)
+        assert not {"GET", "partial=true"} & set(done.stderr.replace(".", " ").split()), done.stderr
+        assert "/api/v1" not in done.stdout
+    both = site.ggnet("webhook", "create")
+    assert (both.returncode, "Value error" in both.stderr) == (5, False)
 
 
 def test_5_when_it_is_invalid_with_file_and_line(daemon: Served, tmp_path: Path) -> None:
@@ -196,6 +242,7 @@ def test_get_prints_what_was_asked_for(daemon: Served) -> None:
     assert sessions[1].split()[:6] == ["pc07", "pc07", "win11", "-", "Ready", "True"]
     images = daemon.ggnet("get", "images", "-o", "wide").stdout.splitlines()
     assert images[1].split()[:4] == ["win11", "v3", "5.0GiB", "Ready"]
+    assert images[1].split()[6] == "win11.raw"
     none = daemon.ggnet("get", "machines", "-l", "room=none")
     assert (none.stdout, none.stderr) == ("", "no machines\n")
 
@@ -204,8 +251,24 @@ def test_describe_and_why_say_what_is_known(daemon: Served) -> None:
     told = daemon.ggnet("describe", "session/pc07").stdout
     assert "Session/pc07" in told
     assert "  image: win11" in told
+    assert "  enabled: true" in daemon.ggnet("describe", "machine/pc07").stdout
     assert "Served" in told
     assert "Nothing is in the way of Session/pc07" in daemon.ggnet("why", "session/pc07").stdout
+
+
+def test_kind_and_name_may_be_two_words(site: Served) -> None:
+    site.apply(session(7))
+    for words in (("get", "machine", "pc07"), ("get", "pcs", "pc07"), ("describe", "session", "pc07")):
+        done = site.ggnet(*words)
+        assert (done.returncode, "pc07" in done.stdout) == (0, True), done.stderr
+    assert site.ggnet("why", "session", "pc07").returncode == 0
+    assert site.ggnet("events", "session", "pc07").returncode == 0
+    assert site.ggnet("suspend", "machine", "pc07").stdout == "Machine/pc07 suspended\n"
+    assert site.ggnet("resume", "machine", "pc07").stdout == "Machine/pc07 resumed\n"
+    assert site.ggnet("delete", "session", "pc07").stdout == "Session/pc07 deleted\n"
+    assert site.ggnet("restore", "session", "pc07").stdout == "Session/pc07 restored\n"
+    assert site.ggnet("wait", "session", "pc07", "--timeout", "0.1s").returncode == 7
+    assert "session/pc07" in site.ggnet("describe", "pc07").stderr, "what to write instead"
 
 
 def test_the_everyday_verbs(site: Served) -> None:
@@ -262,6 +325,23 @@ def test_a_terminal_gets_colour_and_a_pipe_gets_none(daemon: Served) -> None:
     assert "\x1b[" in shown
     assert "pc07" in shown
     assert "\x1b" not in daemon.ggnet("get", "sessions").stdout
+
+
+def test_a_wait_tells_a_terminal_what_it_waits_for(site: Served) -> None:
+    site.apply(session(7))
+    site.report("Session/pc07", {"observedGeneration": 1, "phase": "Preparing", "conditions": [MAKING]})
+    master, slave = pty.openpty()
+    words = ["wait", "session/pc07", "--timeout", "0.5s"]
+    here = environment(GGNET_URL=site.url, GGNET_STATE_DIR=str(site.folder), TERM="xterm")
+    with site.warm.start(words, here, stderr=slave) as waiting:
+        assert waiting.wait(60) == 7
+    os.close(slave)
+    shown = os.read(master, 1 << 16).decode()
+    os.close(master)
+    assert "Session/pc07: import 12 %" in shown
+    assert "\r\x1b[K\r\x1b[K" not in shown, "a line that is empty"
+    assert shown.rpartition("\x1b[K")[2].startswith("\x1b[31merror: Session/pc07 did not reach")
+    assert "import" not in site.ggnet(*words).stderr, "into a pipe only the end"
 
 
 def test_nothing_that_the_server_says_steers_the_terminal(site: Served) -> None:

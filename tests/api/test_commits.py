@@ -74,6 +74,12 @@ def test_what_cannot_be_committed_is_refused_with_the_reason(
     assert annotation(site) is None
 
 
+def test_a_refused_commit_promises_no_force_that_there_is_not(site: Served) -> None:
+    standing(site, text=TWO)
+    refused = site.ggnet("session", "commit", "session/pc07")
+    assert (refused.returncode, "persistence keep" in refused.stderr, "--force" in refused.stderr) == (9, True, False)
+
+
 def test_a_second_commit_waits_for_the_first_and_wrong_words_are_refused(site: Served) -> None:
     standing(site)
     with site.http as http:

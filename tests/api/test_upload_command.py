@@ -96,6 +96,7 @@ def test_a_file_goes_up_and_becomes_an_image(daemon: Served, disk: Path) -> None
         assert "next: ggnet wait image/win11" in done.stdout
         spec = json.loads(daemon.ggnet("get", "image/win11", "-o", "json").stdout)["spec"]
         assert spec == {"source": {"upload": one["id"]}, "format": "auto", "os": "windows"}
+        assert str(one["id"]) in daemon.ggnet("get", "images", "-o", "wide").stdout, "as its source"
     else:
         assert "Image/win11" in done.stderr
     again = daemon.ggnet("image", "upload", str(disk), "--name", "win11", "--os", "windows")

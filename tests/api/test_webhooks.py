@@ -266,7 +266,7 @@ def test_the_command_does_it_all(open_door: Served) -> None:
     listed = open_door.ggnet("webhook", "list").stdout.splitlines()
     assert listed[1].split() == [identifier, "enabled", "drift", "room=main", url]
     assert open_door.ggnet("webhook", "disable", identifier).returncode == 0
-    assert "enabled: False" in open_door.ggnet("webhook", "show", identifier).stdout
+    assert "enabled: false" in open_door.ggnet("webhook", "show", identifier).stdout
     assert open_door.ggnet("webhook", "enable", identifier).returncode == 0
     rotated = open_door.ggnet("webhook", "rotate-secret", identifier, "--secret-file", "-", stdin=OURS + "\n")
     assert (rotated.returncode, f"secret: {OURS}" in rotated.stdout) == (0, True)
