@@ -94,7 +94,8 @@ class Door:
         mirror = Mirror(self.store, self.clock, self.hints)
         liveness = Liveness(mirror, self.store, self.clock, self.settings.server)
         made = {"mirror": mirror, "liveness": liveness}
-        made |= {"reads": Reads(mirror, liveness), "feed": Feed(self.store, mirror, liveness)}
+        made |= {"reads": Reads(mirror, liveness)}
+        made |= {"feed": Feed(self.store, mirror, liveness, refresh=self.identity.known.fresh)}
         made |= {"bound": Bound(self.store, self.clock, self.hints.poll_seconds, accounts=self.identity.known.look)}
         made |= {"phases": Phases(mirror)}
         for name, value in made.items():
@@ -224,16 +225,24 @@ def whose(ours: Door, authorization: bytes) -> str | None:
         return None
 
 
-async def still(ours: Door, connection: HTTPConnection) -> bool:
-    """Whether the token that a stream was opened with still opens the door; while the store is away, what was last known
-    counts."""
-    try:
-        await bearer(ours, _sent(connection))
-    except Refused:
-        return False
-    except StoreError:
+class Opened:
+    """The token that a stream was opened with; answers ``Pass``."""
+
+    def __init__(self, ours: Door, connection: HTTPConnection) -> None:
+        self._ours, self._token = ours, _sent(connection)
+
+    def good(self) -> bool:
+        return recognised(self._ours, self._token) is not None
+
+    async def still(self) -> bool:
+        """While the store is away, what was last known counts."""
+        try:
+            await bearer(self._ours, self._token)
+        except Refused:
+            return False
+        except StoreError:
+            return True
         return True
-    return True
 
 
 async def administrator(who: Annotated[Principal, Depends(principal)]) -> Principal:

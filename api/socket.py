@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from api import watch
-from api.deps import Asking, Door, DoorOf, still
+from api.deps import Asking, Door, DoorOf, Opened
 from api.live.choice import Wanted
 from api.live.feed import Ended, Slow
 from api.problems import Forbidden
@@ -55,7 +55,7 @@ async def feed(
 
 async def _tell(socket: WebSocket, door: Door, start: int, wants: Wanted) -> None:
     try:
-        async for told in door.feed.listen(start, wants, watch.HEARTBEAT, lambda: still(door, socket)):
+        async for told in door.feed.listen(start, wants, watch.HEARTBEAT, Opened(door, socket)):
             for one in told:
                 await socket.send_text(one.text)
     except tuple(_CLOSES) as error:

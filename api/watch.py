@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
 from api.answers import refusals
-from api.deps import Asking, DoorOf, still
+from api.deps import Asking, DoorOf, Opened
 from api.live.choice import Selection
 from api.live.feed import STILL_HERE, Ended, Slow
 from api.live.told import Told
@@ -50,7 +50,7 @@ async def watch(
     selection = wanted(kinds, label_selector)
     start = await door.feed.start(_start(last_event_id, since))  # what cannot be answered is said now, with a status code
     wants = Watching(door, who, start, selection)
-    lines = door.feed.listen(start, wants, HEARTBEAT, lambda: still(door, request), request.scope.get(PUSH))
+    lines = door.feed.listen(start, wants, HEARTBEAT, Opened(door, request), request.scope.get(PUSH))
     return StreamingResponse(_stream(lines), media_type="text/event-stream")
 
 

@@ -8,7 +8,9 @@ back with the last number that it has.
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import anyio
 import anyio.lowlevel
@@ -18,7 +20,7 @@ from api.live.choice import EVERYTHING, Wanted
 from api.live.liveness import Liveness
 from api.live.mirror import Change, Mirror
 from api.live.told import Telling, Told
-from controller.ports.store import Gone, LogEntry, Store
+from controller.ports.store import Gone, LogEntry, Store, StoreError
 
 BEHIND = 10_000
 LOOK_SECONDS = 2.0  # a stream outlives its token by no more than this
@@ -28,6 +30,15 @@ _TURN = 32  # listeners that are told before others get their turn
 
 Push = Callable[[bytes], bool]
 """Writes to a listener past its task; False: it takes no more for now."""
+
+
+class Pass(Protocol):
+    """What a stream was opened with."""
+
+    def good(self) -> bool:
+        """Whether it opens the door still, by what was read lately; False: that has to be asked for."""
+
+    async def still(self) -> bool: ...
 
 
 class Ended(Exception):
@@ -41,11 +52,11 @@ class Slow(Exception):
 @dataclass(eq=False, slots=True)
 class _Listener:
     """``since`` is the last version that it was told of or asked for, ``said`` when it last heard anything; ``idle`` while
-    it waits for news with nothing left to say, ``asked`` while it is looked up whether it may ``still`` listen."""
+    it waits for news with nothing left to say, ``asked`` while it is looked up whether it may listen still."""
 
     wants: Wanted
     heartbeat: float
-    still: Callable[[], Awaitable[bool]]
+    opened: Pass
     push: Push | None
     since: int
     said: float
@@ -74,8 +85,11 @@ class Feed:
         *,
         behind: int = BEHIND,
         look_seconds: float = LOOK_SECONDS,
+        refresh: Callable[[], Awaitable[object]] = anyio.lowlevel.checkpoint,
     ) -> None:
+        """``refresh`` reads what passes are judged by, if that is due; what it cannot read stays as it was. StoreError."""
         self._store, self._mirror, self._behind, self._look_seconds = store, mirror, behind, look_seconds
+        self._refresh = refresh
         self._telling = Telling(liveness)
         self._listeners: set[_Listener] = set()
         self._news: deque[Sequence[Change]] = deque()
@@ -114,13 +128,12 @@ class Feed:
         since: int,
         wants: Wanted,
         heartbeat: float,
-        still: Callable[[], Awaitable[bool]],
+        opened: Pass,
         push: Push | None = None,
     ) -> AsyncIterator[Sequence[Told]]:
         """What changes after ``since``, as much at a time as there is; nothing after each ``heartbeat`` seconds of
-        silence. What ``push`` took is not given here. Ended once the listener may ``still`` listen no more; Gone, Slow,
-        StoreError."""
-        mine = _Listener(wants, heartbeat, still, push, since, anyio.current_time())
+        silence. What ``push`` took is not given here. Ended once the door is closed to it; Gone, Slow, StoreError."""
+        mine = _Listener(wants, heartbeat, opened, push, since, anyio.current_time())
         self._listeners.add(mine)
         try:
             async for changes in self._missed(since):
@@ -150,12 +163,15 @@ class Feed:
         return anyio.current_time() - one.said >= one.heartbeat
 
     async def _look(self, tasks: TaskGroup) -> None:
-        """Now and then, whether each may still listen, and that it hears something. Some at a time: a thousand tasks that
-        woke up for it would stand before every change."""
+        """Now and then, whether each may still listen, and that it hears something. All in one task, where that can be told
+        at once: a thousand that woke up for it would stand before every change."""
         while True:
             await anyio.sleep(self._look_seconds)
+            if self._listeners:
+                with suppress(StoreError):
+                    await self._refresh()
             for turn, one in enumerate(tuple(self._listeners), 1):
-                if not one.asked:
+                if not one.asked and not one.opened.good():
                     one.asked = True
                     tasks.start_soon(self._ask, one)
                 if self._silent(one):
@@ -166,7 +182,7 @@ class Feed:
     async def _ask(self, one: _Listener) -> None:
         """In a task of its own: the store may be slow to say it of this one."""
         try:
-            if not await one.still():
+            if not await one.opened.still():
                 one.drop(Ended(str(Ended.__doc__)))
         except Exception as error:  # noqa: BLE001 raised where this one listens, and nowhere else
             one.drop(error)

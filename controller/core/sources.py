@@ -29,7 +29,7 @@ def judge(files: Mapping[str, bytes], manager: str, stored: Collection[Object], 
         loaded = load(files)
         others = [one for one in stored if one.metadata.managed_by != manager]
         ours = {one.key for one in loaded.objects}
-        rest = [one for one in others if one.key not in ours]  # one of the same key is taken, and collides with itself in all
+        rest = [one for one in others if one.key not in ours]  # the same key is taken, and that says all
         problems = (*_taken(loaded, others), *check([*rest, *loaded.objects], loaded.origins))
         if problems:
             raise Invalid(problems)

@@ -13,18 +13,30 @@ import anyio.lowlevel
 import pytest
 
 from api.live.choice import EVERYTHING, Selection, Wanted
-from api.live.feed import STILL_HERE, Ended, Slow
+from api.live.feed import STILL_HERE, Ended, Feed, Slow
 from api.live.told import Told
 from api.watch import wanted
-from controller.ports.store import Gone
+from controller.ports.store import Gone, StoreError
 from manifests.kinds import Object
 from tests.api.live.stands import Stand, until
 
 pytestmark = pytest.mark.anyio
 
 
-async def always() -> bool:
-    return True
+@dataclass
+class Token:
+    """``ask`` is what has to be asked whether it is good still; None: it is, as everybody knows."""
+
+    ask: Callable[[], Awaitable[bool]] | None = None
+    looked: int = 0
+
+    def good(self) -> bool:
+        self.looked += 1
+        return self.ask is None
+
+    async def still(self) -> bool:
+        assert self.ask is not None
+        return await self.ask()
 
 
 async def take(told: AsyncIterator[Sequence[Told]], count: int) -> list[dict[str, Any]]:
@@ -43,7 +55,7 @@ def said(changes: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
 
 
 async def listen(stand: Stand, since: int | None, wants: Wanted, count: int) -> list[dict[str, Any]]:
-    return await take(stand.feed.listen(await stand.feed.start(since), wants, 60, always), count)
+    return await take(stand.feed.listen(await stand.feed.start(since), wants, 60, Token()), count)
 
 
 async def test_what_was_missed_is_told_from_memory_and_beyond_it_from_the_log() -> None:
@@ -97,7 +109,7 @@ class Line:
         return True
 
     async def follow(self, stand: Stand, since: int) -> None:
-        lines = stand.feed.listen(since, EVERYTHING, 0.005, always, self.push)
+        lines = stand.feed.listen(since, EVERYTHING, 0.005, Token(), self.push)
         async with aclosing(lines):  # type: ignore[type-var]
             async for told in lines:
                 await anyio.sleep(self.chance.random() / 1000)
@@ -132,7 +144,7 @@ async def test_nothing_is_lost_doubled_or_out_of_order_between_what_is_pushed_an
 async def test_one_that_does_not_keep_up_is_dropped_and_the_others_are_not() -> None:
     stand = Stand(behind=5)
     start = await stand.feed.start(None)
-    slow, quick = stand.feed.listen(start, EVERYTHING, 60, always), stand.feed.listen(start, EVERYTHING, 60, always)
+    slow, quick = stand.feed.listen(start, EVERYTHING, 60, Token()), stand.feed.listen(start, EVERYTHING, 60, Token())
     seen: list[int] = []
 
     async def keep_up() -> None:
@@ -209,10 +221,10 @@ async def test_silence_has_a_heartbeat_past_the_task_or_by_it() -> None:
 
     start = await stand.feed.start(None)
     async with stand.telling():
-        async with aclosing(stand.feed.listen(start, EVERYTHING, 0.02, always)) as lines:  # type: ignore[type-var]
+        async with aclosing(stand.feed.listen(start, EVERYTHING, 0.02, Token())) as lines:  # type: ignore[type-var]
             with anyio.fail_after(30):
                 assert [await anext(lines) for _ in range(3)] == [[], [], []]
-        async with aclosing(stand.feed.listen(start, EVERYTHING, 0.02, always, push)) as lines:  # type: ignore[type-var]
+        async with aclosing(stand.feed.listen(start, EVERYTHING, 0.02, Token(), push)) as lines:  # type: ignore[type-var]
             with anyio.fail_after(30):
                 assert await anext(lines) == []
     assert heard == [STILL_HERE] * 4
@@ -232,7 +244,7 @@ async def test_what_the_log_no_longer_holds_is_said_before_the_stream_begins() -
 async def test_who_listens_while_changes_are_missed_is_told() -> None:
     stand = Stand()
     stand.store._changes_kept = 3
-    lines = stand.feed.listen(await stand.feed.start(None), EVERYTHING, 60, always)
+    lines = stand.feed.listen(await stand.feed.start(None), EVERYTHING, 60, Token())
 
     async with anyio.create_task_group() as tasks:
 
@@ -253,7 +265,7 @@ async def test_whoever_may_listen_no_more_is_told_and_let_go() -> None:
         return allowed.pop(0)
 
     await stand.add(1)
-    lines = stand.feed.listen(await stand.feed.start(0), EVERYTHING, 0.02, still)
+    lines = stand.feed.listen(await stand.feed.start(0), EVERYTHING, 0.02, Token(still))
     assert [one.version for one in await anext(lines)] == [1]
     assert stand.feed.listeners == 1
 
@@ -282,25 +294,51 @@ async def test_whether_one_may_still_listen_is_nothing_to_the_others() -> None:
     async def gone() -> bool:
         return False
 
-    async def hear(still: Callable[[], Awaitable[bool]]) -> None:
+    async def hear(name: str, token: Token) -> None:
         try:
-            async for told in stand.feed.listen(0, EVERYTHING, 60, still):
-                heard[still.__name__] = [one.version for one in told]
+            async for told in stand.feed.listen(0, EVERYTHING, 60, token):
+                heard[name] = [one.version for one in told]
         except (ZeroDivisionError, Ended) as error:
-            ended[still.__name__] = type(error)
+            ended[name] = type(error)
 
     heard = dict[str, list[int]]()
     await stand.mirror.fresh()
     async with stand.telling() as tasks:
-        for still in (never, broken, gone, always):
-            tasks.start_soon(hear, still)
+        for name, ask in {"never": never, "broken": broken, "gone": gone, "good": None}.items():
+            tasks.start_soon(hear, name, Token(ask))
         await until(lambda: len(ended) == 2, 20)
         await stand.add(1)
         await stand.mirror.fresh()
         await until(lambda: len(heard) == 2, 20)
         tasks.cancel_scope.cancel()
     assert ended == {"broken": ZeroDivisionError, "gone": Ended}
-    assert heard == {"never": [1], "always": [1]}
+    assert heard == {"never": [1], "good": [1]}
+
+
+async def test_what_is_known_of_a_token_is_read_anew_before_each_look_and_none_that_is_good_is_asked_for() -> None:
+    read = list[int]()
+
+    async def refresh() -> None:
+        read.append(stand.feed.listeners)
+        raise StoreError("away: what was known counts")
+
+    async def no() -> bool:
+        return False
+
+    async def hear() -> None:
+        with pytest.raises(Ended):
+            await take(stand.feed.listen(await stand.feed.start(None), EVERYTHING, 60, token), 1)
+
+    stand, token = Stand(), Token()
+    stand.feed = Feed(stand.store, stand.mirror, stand.feed._telling._liveness, look_seconds=0.01, refresh=refresh)
+    async with stand.telling() as tasks:
+        await anyio.sleep(0.05)
+        assert read == [], "nobody listens"
+        tasks.start_soon(hear)
+        await until(lambda: token.looked >= 3, 20)
+        assert len(read) >= 3
+        token.ask = no
+        await until(lambda: stand.feed.listeners == 0, 20)
 
 
 async def test_what_changes_is_encoded_once_for_all_who_listen() -> None:
@@ -308,7 +346,7 @@ async def test_what_changes_is_encoded_once_for_all_who_listen() -> None:
     await stand.mirror.fresh()
 
     async def hear() -> None:
-        assert said(await take(stand.feed.listen(0, EVERYTHING, 60, always), 1)) == [(1, "ADDED", "pc1")]
+        assert said(await take(stand.feed.listen(0, EVERYTHING, 60, Token()), 1)) == [(1, "ADDED", "pc1")]
 
     async with stand.telling() as tasks:
         for _ in range(20):
@@ -336,7 +374,7 @@ async def test_those_who_choose_alike_are_told_what_was_chosen_once_and_no_other
 
     async def hear(name: str, labels: str) -> None:
         push = partial(_noted, heard.setdefault(name, []))
-        async for _ in stand.feed.listen(0, Asked(labels=labels), 60, always, push):
+        async for _ in stand.feed.listen(0, Asked(labels=labels), 60, Token(), push):
             pass
 
     async with stand.telling() as tasks:
