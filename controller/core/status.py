@@ -328,7 +328,8 @@ def forgettable(one: Object, plan: Plan, observed: Observed, site: Site) -> bool
     if one.metadata.deleted_at is None or any(one.key in step.owners for step in plan.steps):
         return False
     if isinstance(one, Image):
-        return not resolve.leaves(one) or ("pool" in observed.complete and "pool" not in observed.unreadable)
+        dark = "pool" not in observed.complete or {"pool", one.name} & observed.unreadable.keys()
+        return not resolve.leaves(one) or not dark
     if not isinstance(one, Machine | Session):
         return True
     machine = one.spec.machine if isinstance(one, Session) else one.name
