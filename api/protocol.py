@@ -23,8 +23,8 @@ from api.turnstile import Turnstile
 
 HEAD_SECONDS = 15.0
 HEAD_BYTES = 1 << 16
-PUSH = "ggnet.push"
-"""Where a request's scope has ``Protocol.push`` of its connection."""
+PUSH, CUT = "ggnet.push", "ggnet.cut"
+"""Where a request's scope has ``Protocol.push`` and ``Protocol.cut`` of its connection."""
 
 _BROKEN = Row(400, "malformed", "The request cannot be read")
 _SLOW = Row(408, "slow_head", "The head of the request did not come in time")
@@ -70,7 +70,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        cast("dict[str, Any]", self.scope)[PUSH] = self.push
+        cast("dict[str, Any]", self.scope).update({PUSH: self.push, CUT: self.cut})
         self._head = 0
 
     def on_headers_complete(self) -> None:
@@ -97,6 +97,10 @@ class Protocol(HttpToolsProtocol):
             return False
         self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         return True
+
+    def cut(self) -> None:
+        """Ends the connection, whatever its client has not taken yet."""
+        self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         self._heard()

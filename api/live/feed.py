@@ -54,6 +54,8 @@ class _Listener:
     queue: deque[Change] = field(default_factory=deque)
     woken: anyio.Event = field(default_factory=anyio.Event)
     trouble: Exception | None = None
+    dropped: float = 0.0
+    cut: Callable[[], object] | None = None
 
     def wake(self) -> None:
         self.idle = False
@@ -61,6 +63,7 @@ class _Listener:
 
     def drop(self, why: Exception) -> None:
         self.queue.clear()
+        self.dropped = self.dropped or anyio.current_time()
         self.trouble = why
         self.wake()
 
@@ -116,11 +119,12 @@ class Feed:
         heartbeat: float,
         still: Callable[[], Awaitable[bool]],
         push: Push | None = None,
+        cut: Callable[[], object] | None = None,
     ) -> AsyncIterator[Sequence[Told]]:
         """What changes after ``since``, as much at a time as there is; nothing after each ``heartbeat`` seconds of
         silence. What ``push`` took is not given here. Ended once the listener may ``still`` listen no more; Gone, Slow,
-        StoreError."""
-        mine = _Listener(wants, heartbeat, still, push, since, anyio.current_time())
+        StoreError. A listener that takes none of this for a ``heartbeat`` is ``cut`` off."""
+        mine = _Listener(wants, heartbeat, still, push, since, anyio.current_time(), cut=cut)
         self._listeners.add(mine)
         try:
             async for changes in self._missed(since):
@@ -155,6 +159,9 @@ class Feed:
         while True:
             await anyio.sleep(self._look_seconds)
             for turn, one in enumerate(tuple(self._listeners), 1):
+                if one.trouble is not None:
+                    self._end(one)
+                    continue
                 if not one.asked:
                     one.asked = True
                     tasks.start_soon(self._ask, one)
@@ -172,6 +179,11 @@ class Feed:
             one.drop(error)
         finally:
             one.asked = False
+
+    def _end(self, one: _Listener) -> None:
+        """Its task is to say why it ends, and cannot while its client takes nothing."""
+        if one.cut is not None and anyio.current_time() - one.dropped >= one.heartbeat:
+            one.cut()
 
     def _beat(self, one: _Listener) -> None:
         if one.idle and one.push is not None and one.push(STILL_HERE):

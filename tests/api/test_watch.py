@@ -1,12 +1,14 @@
 """Every change once and in order, from where a client stopped."""
 
 import json
+import socket
 import threading
 import time
 from typing import Any
 
 import pytest
 
+from tests.api.people import api_key, ask, login, user
 from tests.api.raw import connected
 from tests.api.served import SITE, Served, machine, session
 
@@ -95,3 +97,25 @@ def test_who_asks_on_behind_a_watch_and_goes_away_is_let_go(site: Served, capfd:
         time.sleep(0.2)
     assert feed.listeners == 0
     assert "request failed" not in "".join(capfd.readouterr())
+
+
+def test_who_may_listen_no_more_and_takes_nothing_is_cut_off(site: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.watch.HEARTBEAT", 1.0)
+    feed = site.app[0].state.door.feed
+    user(site)
+    key = api_key(login(site), "read")
+    watch = f"GET /api/v1/watch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key.access}\r\n\r\n"
+    long = ", ".join(f"a{number}: {'x' * 250}" for number in range(200))
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", int(site.url.rpartition(":")[2])))
+        sock.sendall(watch.encode())
+        assert b": watching" in sock.recv(4096)
+        for number in range(120):  # more than the kernel keeps for who does not read
+            site.apply(machine(9).replace("labels: {", f"annotations: {{n: v{number}, {long}}}, labels: {{"))
+        assert feed.listeners == 1
+        ask(site, "DELETE", f"/tokens/{key.refresh}", site.token).raise_for_status()
+        until = time.monotonic() + 20
+        while feed.listeners and time.monotonic() < until:
+            time.sleep(0.1)
+        assert feed.listeners == 0
