@@ -13,6 +13,8 @@ from typing import Any, cast
 from starlette.types import Scope
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from api.edge.headers import secured
 from api.edge.meter import FREE
@@ -24,7 +26,7 @@ from api.turnstile import Turnstile
 HEAD_SECONDS = 15.0
 HEAD_BYTES = 1 << 16
 PUSH, CUT = "ggnet.push", "ggnet.cut"
-"""Where a request's scope has ``Protocol.push`` and ``Protocol.cut`` of its connection."""
+"""Where a request's scope has ``Protocol.push`` and ``Protocol.cut`` of its connection; a WebSocket's has no push."""
 
 _BROKEN = Row(400, "malformed", "The request cannot be read")
 _SLOW = Row(408, "slow_head", "The head of the request did not come in time")
@@ -143,6 +145,15 @@ class Protocol(HttpToolsProtocol):
         status = b"HTTP/1.1 %d %s\r\n" % (row.status, HTTPStatus(row.status).phrase.encode())
         self.transport.write(b"".join((status, *lines, b"\r\n", content)))
         self.transport.close()
+
+
+class Socket(WebSocketsSansIOProtocol):
+    """One WebSocket. uvicorn's own end of one waits until its client has taken all."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == 101:
+            cast("dict[str, Any]", self.scope)[CUT] = self.transport.abort
 
 
 class _Request:
