@@ -13,6 +13,8 @@ from typing import Any, cast
 from starlette.types import Scope
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from api.edge.headers import secured
 from api.edge.meter import FREE
@@ -23,8 +25,8 @@ from api.turnstile import Turnstile
 
 HEAD_SECONDS = 15.0
 HEAD_BYTES = 1 << 16
-PUSH = "ggnet.push"
-"""Where a request's scope has ``Protocol.push`` of its connection."""
+PUSH, CUT = "ggnet.push", "ggnet.cut"
+"""Where a request's scope has ``Protocol.push`` and ``Protocol.cut`` of its connection; a WebSocket's has no push."""
 
 _BROKEN = Row(400, "malformed", "The request cannot be read")
 _SLOW = Row(408, "slow_head", "The head of the request did not come in time")
@@ -70,7 +72,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        cast("dict[str, Any]", self.scope)[PUSH] = self.push
+        cast("dict[str, Any]", self.scope).update({PUSH: self.push, CUT: self.cut})
         self._head = 0
 
     def on_headers_complete(self) -> None:
@@ -97,6 +99,10 @@ class Protocol(HttpToolsProtocol):
             return False
         self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         return True
+
+    def cut(self) -> None:
+        """Ends the connection, whatever its client has not taken yet."""
+        self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         self._heard()
@@ -139,6 +145,15 @@ class Protocol(HttpToolsProtocol):
         status = b"HTTP/1.1 %d %s\r\n" % (row.status, HTTPStatus(row.status).phrase.encode())
         self.transport.write(b"".join((status, *lines, b"\r\n", content)))
         self.transport.close()
+
+
+class Socket(WebSocketsSansIOProtocol):
+    """One WebSocket. uvicorn's own end of one waits until its client has taken all."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == 101:
+            cast("dict[str, Any]", self.scope)[CUT] = self.transport.abort
 
 
 class _Request:

@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.complete import complete
-from api.protocol import Protocol
+from api.protocol import Protocol, Socket
 from api.uploads import sweep
 
 _SHUTDOWN_SECONDS = 3
@@ -66,7 +66,7 @@ async def serve(app: FastAPI, sock: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         http=Protocol,
-        ws="websockets-sansio",
+        ws=Socket,
         ws_max_size=_WS_MESSAGE,
         log_config=None,
         access_log=False,

@@ -16,6 +16,7 @@ from api.deps import Asking, Door, DoorOf, Opened
 from api.live.choice import Wanted
 from api.live.feed import Ended, Slow
 from api.problems import Forbidden
+from api.protocol import CUT
 from api.watching import Watching
 from controller.ports.store import Gone, StoreError
 
@@ -55,7 +56,8 @@ async def feed(
 
 async def _tell(socket: WebSocket, door: Door, start: int, wants: Wanted) -> None:
     try:
-        async for told in door.feed.listen(start, wants, watch.HEARTBEAT, Opened(door, socket)):
+        cut = socket.scope.get(CUT)
+        async for told in door.feed.listen(start, wants, watch.HEARTBEAT, Opened(door, socket), cut=cut):
             for one in told:
                 await socket.send_text(one.text)
     except tuple(_CLOSES) as error:

@@ -13,7 +13,7 @@ from api.live.choice import Selection
 from api.live.feed import STILL_HERE, Ended, Slow
 from api.live.told import Told
 from api.problems import Malformed
-from api.protocol import PUSH
+from api.protocol import CUT, PUSH
 from api.watching import Watching
 from controller.ports.store import Gone, StoreError
 from manifests.kinds import PLURALS
@@ -50,7 +50,8 @@ async def watch(
     selection = wanted(kinds, label_selector)
     start = await door.feed.start(_start(last_event_id, since))  # what cannot be answered is said now, with a status code
     wants = Watching(door, who, start, selection)
-    lines = door.feed.listen(start, wants, HEARTBEAT, Opened(door, request), request.scope.get(PUSH))
+    push, cut = request.scope.get(PUSH), request.scope.get(CUT)
+    lines = door.feed.listen(start, wants, HEARTBEAT, Opened(door, request), push, cut)
     return StreamingResponse(_stream(lines), media_type="text/event-stream")
 
 

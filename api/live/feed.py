@@ -65,6 +65,8 @@ class _Listener:
     queue: deque[Change] = field(default_factory=deque)
     woken: anyio.Event = field(default_factory=anyio.Event)
     trouble: Exception | None = None
+    dropped: float = 0.0
+    cut: Callable[[], object] | None = None
 
     def wake(self) -> None:
         self.idle = False
@@ -72,6 +74,7 @@ class _Listener:
 
     def drop(self, why: Exception) -> None:
         self.queue.clear()
+        self.dropped = self.dropped or anyio.current_time()
         self.trouble = why
         self.wake()
 
@@ -130,10 +133,12 @@ class Feed:
         heartbeat: float,
         opened: Pass,
         push: Push | None = None,
+        cut: Callable[[], object] | None = None,
     ) -> AsyncIterator[Sequence[Told]]:
         """What changes after ``since``, as much at a time as there is; nothing after each ``heartbeat`` seconds of
-        silence. What ``push`` took is not given here. Ended once the door is closed to it; Gone, Slow, StoreError."""
-        mine = _Listener(wants, heartbeat, opened, push, since, anyio.current_time())
+        silence. What ``push`` took is not given here. Ended once the door is closed to it; Gone, Slow, StoreError. A
+        listener that takes none of this for a ``heartbeat`` is ``cut`` off."""
+        mine = _Listener(wants, heartbeat, opened, push, since, anyio.current_time(), cut=cut)
         self._listeners.add(mine)
         try:
             async for changes in self._missed(since):
@@ -171,6 +176,9 @@ class Feed:
                 with suppress(StoreError):
                     await self._refresh()
             for turn, one in enumerate(tuple(self._listeners), 1):
+                if one.trouble is not None:
+                    self._end(one)
+                    continue
                 if not one.asked and not one.opened.good():
                     one.asked = True
                     tasks.start_soon(self._ask, one)
@@ -188,6 +196,11 @@ class Feed:
             one.drop(error)
         finally:
             one.asked = False
+
+    def _end(self, one: _Listener) -> None:
+        """Its task is to say why it ends, and cannot while its client takes nothing."""
+        if one.cut is not None and anyio.current_time() - one.dropped >= one.heartbeat:
+            one.cut()
 
     def _beat(self, one: _Listener) -> None:
         if one.idle and one.push is not None and one.push(STILL_HERE):

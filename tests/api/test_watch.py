@@ -1,12 +1,15 @@
 """Every change once and in order, from where a client stopped."""
 
 import json
+import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.api.people import api_key, ask, login, user
 from tests.api.raw import connected
 from tests.api.served import SITE, Served, machine, session
 
@@ -77,21 +80,58 @@ def test_what_the_log_cannot_answer_is_said_at_once(site: Served) -> None:
         assert http.get("/api/v1/watch", headers={"Last-Event-ID": "x"}).status_code == 400
 
 
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    """Another thread makes it true."""
+    over = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < over
+        time.sleep(0.05)
+
+
 def test_who_asks_on_behind_a_watch_and_goes_away_is_let_go(site: Served, capfd: pytest.CaptureFixture[str]) -> None:
     """The answers come in the order of the requests: the second waits for the end of the first, and both for nobody."""
     feed = site.app[0].state.door.feed
     watch = f"GET /api/v1/watch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {site.token}\r\n\r\n"
     with connected(site.url) as sock:
         sock.sendall(watch.encode() + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert b": watching" in sock.recv(4096)
+        assert b"200 OK" in sock.recv(4096)
+        until(lambda: feed.listeners == 1)
         site.apply(machine(9))
         while b"pc09" not in sock.recv(4096):
             pass
-        assert feed.listeners == 1
-    for number in range(10, 20):
-        site.apply(machine(number))
-        if not feed.listeners:
-            break
-        time.sleep(0.2)
-    assert feed.listeners == 0
+
+    def told() -> bool:
+        site.apply(machine(10, room=str(time.monotonic_ns())))
+        return not feed.listeners
+
+    until(told)
     assert "request failed" not in "".join(capfd.readouterr())
+
+
+UPGRADE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+)
+
+
+@pytest.mark.parametrize(("path", "head", "begun"), [("watch", "", b"200 OK"), ("ws", UPGRADE, b"101 Switching")])
+def test_who_may_listen_no_more_and_takes_nothing_is_cut_off(
+    site: Served, monkeypatch: pytest.MonkeyPatch, path: str, head: str, begun: bytes
+) -> None:
+    monkeypatch.setattr("api.watch.HEARTBEAT", 1.0)
+    feed = site.app[0].state.door.feed
+    user(site)
+    key = api_key(login(site), "read")
+    asked = f"GET /api/v1/{path} HTTP/1.1\r\nHost: x\r\n{head}Authorization: Bearer {key.access}\r\n\r\n"
+    long = ", ".join(f"a{number}: {'x' * 250}" for number in range(200))
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", int(site.url.rpartition(":")[2])))
+        sock.sendall(asked.encode())
+        assert begun in sock.recv(4096)
+        until(lambda: feed.listeners == 1)
+        for number in range(120):  # more than the kernel keeps for who does not read
+            site.apply(machine(9).replace("labels: {", f"annotations: {{n: v{number}, {long}}}, labels: {{"))
+        assert feed.listeners == 1
+        ask(site, "DELETE", f"/tokens/{key.refresh}", site.token).raise_for_status()
+        until(lambda: feed.listeners == 0)
