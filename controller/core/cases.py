@@ -84,9 +84,12 @@ class Case:
 
     @property
     def suspended(self) -> str | None:
+        """Of what runs, or of the session that does not run any more and whose target stands still."""
+        boot = self.client.boot
+        if boot is None and self.session in self.client.resting:
+            return f"suspended: ggnet resume {self.session}"
         if not self.client.paused:
             return None
-        boot = self.client.boot
         return f"suspended: ggnet resume {f'Session/{boot.session}' if boot and boot.paused else self.machine}"
 
     @property

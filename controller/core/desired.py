@@ -165,7 +165,8 @@ class Client:
 
     ``settled`` says that this very generation was once converged, so that a difference now is drift.
     ``disruption`` says that somebody asked by name for its live disk to be cut. ``idle`` are its sessions that do not
-    run here now, uid -> name: what is taken down is taken down for them. ``discard`` are the uids of those of them that
+    run here now, uid -> name: what is taken down is taken down for them. ``resting`` are the keys of those that are
+    suspended. ``discard`` are the uids of those of them that
     were deleted though they were to be kept: dropping their overlays loses data. ``commits`` are asked for and not done.
     ``orphan``: it, or its last session, was deleted with its disk to be left in place. ``credential`` names the secret
     that it has to know, which is told to ``address`` alone; ``proven`` is the digest of the one that its target last asked
@@ -182,6 +183,7 @@ class Client:
     settled: bool = False
     disruption: bool = False
     idle: Mapping[str, str] = field(default_factory=dict)
+    resting: frozenset[str] = frozenset()
     discard: frozenset[str] = frozenset()
     commits: tuple[Commit, ...] = ()
     orphan: bool = False

@@ -119,6 +119,7 @@ def client(machine: Machine, sessions: Sequence[Session], networks: Networks, si
         settled=not commits and all(settled(part) for part in parts),
         disruption=any(part.metadata.disruption_allowed for part in parts),
         idle={uid(s): s.name for s in sessions if s is not running and not _let_go(s)},
+        resting=frozenset(f"Session/{s.name}" for s in sessions if s is not running and s.metadata.paused),
         discard=frozenset(uid(s) for s in sessions if s.metadata.deleted_at is not None and kept(s)),
         commits=commits,
         orphan=_let_go(machine) or (running is None and any(_let_go(s) for s in sessions)),

@@ -1,10 +1,14 @@
 """The plan as a whole, on a small room."""
 
+from typing import Any
+
+import pytest
+
 from controller.core.plan import plan
 from controller.core.resolve import resolve
 from controller.core.steps import Step
 from manifests.kinds import Object
-from tests.controller.core.objects import NOW, SITE, host, image, mac, machine, network, room, session
+from tests.controller.core.objects import NOW, SITE, host, image, mac, machine, network, room, session, stored
 from tests.controller.core.simulate import World, adverts, apply, broken
 
 
@@ -43,6 +47,31 @@ def test_a_machine_deleted_with_its_session_leaves_dhcp_first_then_its_script_ta
         "DeleteOverlay",
     ]
     assert all("Machine/pc2" in step.owners for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("meta", "spec"),
+    [({}, {"state": "stopped"}), ({"deletedAt": NOW}, {}), ({"deletedAt": NOW}, {"persistence": "keep"})],
+)
+def test_a_suspended_session_is_left_alone_also_once_it_runs_no_more(meta: dict[str, Any], spec: dict[str, Any]) -> None:
+    running = session(1, persistence=spec.get("persistence", "ephemeral"))
+    world = converge([network(), image(), machine(1), running], host())
+    suspended = session(1, meta={"annotations": {"ggnet/paused": "true"}, **meta}, **spec)
+    objects: list[Object] = [network(), image(), machine(1), suspended]
+    steps = plan(resolve(objects, SITE, NOW), world.observed, SITE).steps
+    assert {step.held for step in steps} == {"suspended: ggnet resume Session/pc1"}
+    assert converge(objects, world).observed == world.observed
+    resumed: list[Object] = [*objects[:3], session(1, meta=meta, **spec)]
+    assert not converge(resumed, world).observed.targets
+
+
+def test_a_session_that_was_suspended_and_stopped_is_not_in_the_way_of_another() -> None:
+    world = converge(room(1), host())
+    aside = session(1, meta={"annotations": {"ggnet/paused": "true"}}, state="stopped")
+    new = stored("Session", "exam", {"machine": "pc1", "image": "win11"})
+    objects: list[Object] = [network(), image(), machine(1), aside, new]
+    before, after = (one.observed.targets[SITE.target("pc1")].facts for one in (world, converge(objects, world)))
+    assert before != after
 
 
 def test_a_card_that_moves_to_another_machine_leads_to_its_new_disk_alone() -> None:
