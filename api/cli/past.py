@@ -7,6 +7,7 @@ import typer
 from api.cli import client, kinds, options, output, planview
 from api.cli.failure import Failure
 
+_OLDER = 3
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many, at most.")]
 
 
@@ -69,9 +70,7 @@ def history(
         return
     rows = [_revision(one, connection) for one in found]
     output.table(["REVISION", "VERDICT", "AGE", "CONVERGED", "AUTHOR", "MESSAGE"], rows)
-    for one in found:
-        for problem in one["problems"]:
-            output.line(f"{one['sha'][:12]}  {_problem(problem)}")
+    _problems(found)
 
 
 def drift(form: options.Json = None) -> None:
@@ -133,6 +132,19 @@ def _revision(one: Any, connection: client.Client) -> list[str]:
     verdict = one["verdict"] + (", approved" if one["approved"] else "")
     message = one["message"].splitlines()[0] if one["message"] else ""
     return [one["sha"][:12], verdict, output.age(one["receivedAt"], connection.now), took, one["author"], message]
+
+
+def _problems(found: list[Any]) -> None:
+    """All of each source's newest revision, the first few of those before it, none of what was let through."""
+    seen: set[str] = set()
+    for one in found:
+        problems = [] if one["approved"] else one["problems"]
+        shown = problems[:_OLDER] if one["source"] in seen else problems
+        seen.add(one["source"])
+        for problem in shown:
+            output.line(f"{one['sha'][:12]}  {_problem(problem)}")
+        if more := len(problems) - len(shown):
+            output.line(f"{one['sha'][:12]}  and {more} more: ggnet history -o json")
 
 
 def _problem(problem: Any) -> str:

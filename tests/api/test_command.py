@@ -291,6 +291,15 @@ def test_history_tells_verdicts_and_lets_a_held_revision_through(site: Served) -
     assert site.ggnet("history", "--approve", "aaaaaaa").returncode == 4
     assert site.ggnet("history", "--approve", "../x").returncode == 2
     assert site.ggnet("history", "--approve", "bbbbbbb").returncode == 0
+    site.record("c" * 40, "guarded", ({"message": "would delete 7 of 9 objects"},))
+    assert "would delete" in site.ggnet("history").stdout
+    assert site.ggnet("history", "--approve", "ccccccc").returncode == 0
+    assert "would delete" not in site.ggnet("history").stdout, "it was let through"
+    site.record("d" * 40, "refused", (problem,) * 5)
+    assert site.ggnet("history").stdout.count("ddddddd") == 1 + 5
+    site.record("e" * 40, "accepted")
+    older = site.ggnet("history").stdout
+    assert (older.count("ddddddd"), "and 2 more: ggnet history -o json" in older) == (1 + 3 + 1, True)
     assert json.loads(site.ggnet("history", "-o", "json").stdout)["items"]
 
 
