@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from api.cli import client, kinds, options, output
-from api.cli.failure import USAGE, Failure
+from api.cli.failure import INVALID, USAGE, Failure
 
 
 def delete(
@@ -31,7 +31,12 @@ def delete(
     if (ref.name is None) != (selector is not None):
         raise Failure("say which: by name, or a kind and -l", USAGE, remedy="ggnet delete session/pc07")
     params = {"force": "true" if force else None, "dryRun": "true" if dry_run else None, "labelSelector": selector}
-    answer = client.connect().call("DELETE", ref.path, params=params)
+    try:
+        answer = client.connect().call("DELETE", ref.path, params=params)
+    except client.Refusal as refusal:
+        if refusal.code == INVALID and any(one.get("object") for one in refusal.errors):
+            refusal.remedy = "first delete or change what needs it"
+        raise
     keys = [ref.key] if ref.name is not None else answer["deleted"]
     for key in keys:
         output.line(f"{key} deleted{options.dry(dry_run)}")

@@ -61,7 +61,7 @@ def plan(
 
       ggnet plan -f pc07.yaml -o json | jq '.steps[].effect'
     """
-    loaded = _load(file) if file else None
+    loaded = _some(file) if file else None
     answer = _refer(loaded, "/plan", **({"content": _body(loaded)} if loaded else {}))
     if form is not None:
         output.as_json(answer)
@@ -89,7 +89,7 @@ def apply(
       cat pc07.yaml | ggnet apply -f - --dry-run
     """
     deadline = time.monotonic() + options.seconds(timeout)
-    loaded = _load(file)
+    loaded = _some(file)
     query = {"dryRun": "true" if dry_run else None, "force": "true" if force else None}
     answer = _refer(loaded, "/apply", content=_body(loaded), params=query)
     suffix = options.dry(dry_run)
@@ -116,6 +116,14 @@ def _load(paths: list[str]) -> "Loaded":
         return load(files.read(paths))
     except Invalid as error:
         raise _invalid([str(problem) for problem in error.problems]) from None
+
+
+def _some(paths: list[str]) -> "Loaded":
+    """As ``_load``, of what is to be sent. Failure, also if there is nothing in it."""
+    loaded = _load(paths)
+    if not loaded.objects:
+        raise Failure(f"{output.clean(', '.join(paths))}: no manifest in it", INVALID, remedy="is all of it a comment?")
+    return loaded
 
 
 def _body(loaded: "Loaded") -> bytes:

@@ -164,7 +164,11 @@ def test_5_when_it_is_invalid_with_file_and_line(daemon: Served, tmp_path: Path)
         assert done.returncode == 5
         assert f"{offline}:4: Machine/pc09 spec.mcas" in done.stderr, done.stderr
     assert daemon.ggnet("get", "machines", "-o", "name").stdout.split() == ["Machine/pc07", "Machine/pc08"]
-    assert daemon.ggnet("delete", "image/win11").returncode == 5
+    needed = daemon.ggnet("delete", "image/win11")
+    assert (needed.returncode, "first delete or change what needs it" in needed.stderr) == (5, True)
+    nothing = daemon.ggnet("apply", "-f", "-", stdin="# no manifest\n")
+    assert (nothing.returncode, "-: no manifest in it" in nothing.stderr) == (5, True)
+    assert daemon.ggnet("plan", "-f", "-", stdin="").returncode == 5
 
 
 def test_6_without_the_token(daemon: Served, tmp_path: Path) -> None:
