@@ -57,7 +57,7 @@ def get(
     if watch:
         names = {one["metadata"]["name"] for one in items}
         with connection.events("/watch", since=version, kinds=ref.plural, labelSelector=selector or "") as lines:
-            _follow(connection, ref, lines, form, names)
+            _follow(connection, ref, lines, form, names, _widths(connection, ref, items, form))
 
 
 def describe(what: options.Object) -> None:
@@ -143,7 +143,9 @@ def _show(connection: Client, ref: Ref, items: list[Any], form: Format | None) -
             output.table(columns.headers(ref.plural, wide=wide), rows)
 
 
-def _follow(connection: Client, ref: Ref, lines: Iterator[str], form: Format | None, names: set[str]) -> None:
+def _follow(
+    connection: Client, ref: Ref, lines: Iterator[str], form: Format | None, names: set[str], widths: list[int]
+) -> None:
     """``names`` are those shown so far: a deletion is told only of these."""
     for change in _changes(lines):
         item, name = change["object"], change["object"]["metadata"]["name"]
@@ -151,16 +153,25 @@ def _follow(connection: Client, ref: Ref, lines: Iterator[str], form: Format | N
             continue
         if change["type"] != "DELETED":
             names.add(name)
-            _show_one(connection, ref, item, form)
+            _show_one(connection, ref, item, form, widths)
         elif name in names:
             names.discard(name)
             output.line(f"{item['kind']}/{name} deleted")
 
 
-def _show_one(connection: Client, ref: Ref, item: Any, form: Format | None) -> None:
+def _widths(connection: Client, ref: Ref, items: list[Any], form: Format | None) -> list[int]:
+    """Of the columns of the table that stands above what changes."""
+    wide = form is Format.WIDE
+    rows = [columns.row(ref.plural, item, connection.now, wide=wide) for item in items]
+    return [max(map(len, column)) for column in zip(columns.headers(ref.plural, wide=wide), *rows, strict=True)]
+
+
+def _show_one(connection: Client, ref: Ref, item: Any, form: Format | None, widths: list[int]) -> None:
+    """``widths`` are those of the columns so far, and grow with what comes."""
     if form in (None, Format.WIDE):
-        cells = columns.row(ref.plural, item, connection.now, wide=form is Format.WIDE)
-        output.line("  ".join(cell or "-" for cell in cells))
+        cells = [cell or "-" for cell in columns.row(ref.plural, item, connection.now, wide=form is Format.WIDE)]
+        widths[:] = [max(pair) for pair in zip(widths, map(len, cells), strict=True)]
+        output.line("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
     else:
         _show(connection, Ref(ref.plural, item["metadata"]["name"]), [item], form)
 

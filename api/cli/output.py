@@ -88,12 +88,25 @@ def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    widths = _widths(headers, rows, console.width)
+    console.width = max(console.width, sum(widths) + 2 * len(widths))  # else rich leaves columns out
     grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for header in headers:
-        grid.add_column(header, overflow="fold")
+    for header, width in zip(headers, widths, strict=True):
+        grid.add_column(header, overflow="fold", width=width)
     for row in rows:
         grid.add_row(*(Text(cell or "-", style=_COLOUR.get(cell, "")) for cell in row))
-    Console().print(grid)
+    console.print(grid)
+
+
+def _widths(headers: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """The widest columns are folded first, and none below its title."""
+    least = [len(header) or 1 for header in headers]
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    while sum(widths) + 2 * len(widths) > room and widths != least:
+        wide = max((at for at, width in enumerate(widths) if width > least[at]), key=widths.__getitem__)
+        widths[wide] -= 1
+    return widths
 
 
 def paint(text: str, word: str | None = None) -> str:

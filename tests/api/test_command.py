@@ -327,16 +327,30 @@ def test_the_watch_prints_what_comes(site: Served) -> None:
         assert watching.wait(60) == 130
 
 
+def test_what_a_watch_prints_stands_below_the_table(site: Served) -> None:
+    here = environment(GGNET_URL=site.url, GGNET_STATE_DIR=str(site.folder), PYTHONUNBUFFERED="1")
+    with site.warm.start(["get", "machines", "--watch"], here, stdout=subprocess.PIPE) as watching:
+        assert watching.stdout is not None
+        above = [watching.stdout.readline() for _ in range(3)]
+        site.apply(machine(9))
+        below = watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(60) == 130
+    assert below.index("10.77.0.59") == above[0].index("ADDRESS") == above[1].index("10.77.0.57")
+
+
 def test_a_terminal_gets_colour_and_a_pipe_gets_none(daemon: Served) -> None:
     master, slave = pty.openpty()
-    surroundings = environment(GGNET_URL=daemon.url, GGNET_STATE_DIR=str(daemon.folder), TERM="xterm-256color")
-    with daemon.warm.start(["get", "sessions"], surroundings, stdout=slave) as getting:
+    surroundings = environment(GGNET_URL=daemon.url, GGNET_STATE_DIR=str(daemon.folder), TERM="xterm-256color", COLUMNS="70")
+    with daemon.warm.start(["get", "sessions", "-o", "wide"], surroundings, stdout=slave) as getting:
         assert getting.wait(60) == 0
     os.close(slave)
     shown = os.read(master, 1 << 16).decode()
     os.close(master)
     assert "\x1b[" in shown
     assert "pc07" in shown
+    for title in ("CONNECTION", "OVERLAY", "PERSISTENCE", "LABELS"):
+        assert title in shown, "a title is not broken, however narrow it is"
     assert "\x1b" not in daemon.ggnet("get", "sessions").stdout
 
 
