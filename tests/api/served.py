@@ -1,6 +1,7 @@
 """A REST door on a real socket over a real store, and the real command against it."""
 
 import atexit
+import logging
 import os
 import shutil
 import socket
@@ -259,6 +260,15 @@ async def _announced(request: HTTPConnection) -> Principal:
     return Principal(name, capped(role, scopes), "127.0.0.1", request.scope["request_id"], "", scopes, key, "jti", family)
 
 
+class _Failures(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append(f"{record.getMessage()}: {record.exc_info and record.exc_info[1]!r}")
+
+
 _NEW = Path(tempfile.mkdtemp(prefix="ggnet-new-"))
 """Where a new SQLite database with its schema lies: to copy it takes no time."""
 atexit.register(shutil.rmtree, _NEW)
@@ -321,6 +331,8 @@ def serving(
             if counting is not None:
                 await counting.close()
 
+    failures = _Failures()
+    logging.getLogger("uvicorn.error").addHandler(failures)
     thread = threading.Thread(target=lambda: anyio.run(run, backend_options=LOOP))
     thread.start()
     assert started.wait(60)
@@ -333,3 +345,5 @@ def serving(
         assert not thread.is_alive()
         assert isinstance(sock, socket.socket)
         sock.close()
+        logging.getLogger("uvicorn.error").removeHandler(failures)
+        assert failures.told == [], "what no layer of ours has caught"
