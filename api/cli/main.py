@@ -56,7 +56,7 @@ class _Sections(TyperGroup):
         for name in self.list_commands(ctx):
             command = self.commands[name]
             title = getattr(command, "rich_help_panel", None) or "Commands"
-            sections.setdefault(title, []).append((name, command.get_short_help_str(90)))
+            sections.setdefault(title, []).append((name, command.get_short_help_str(120)))
         for title, rows in sections.items():
             with formatter.section(title):
                 formatter.write_dl(rows)

@@ -387,6 +387,7 @@ def test_help_is_quick_and_every_verb_has_an_example() -> None:
         line.split()[0] for line in told.partition("Every day:")[2].splitlines() if line.startswith("  ") and line[2] != " "
     ]
     assert {"up", "apply", "plan", "get", "wait", "why", "doctor", "completion", "migrate"} <= set(verbs)
+    assert "..." not in told.partition("Every day:")[2], "a sentence that is cut short"
     assert took < 1.5, "seconds of a processor: it takes a third of one"
     loaded = subprocess.run(
         [*command()[:-1], "import sys; from api.cli import main; print(*sys.modules)"],
