@@ -266,7 +266,8 @@ class _Failures(logging.Handler):
         self.told: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.told.append(f"{record.getMessage()}: {record.exc_info and record.exc_info[1]!r}")
+        if record.exc_info:
+            self.told.append(f"{record.getMessage().strip()}: {record.exc_info[1]!r}")
 
 
 _NEW = Path(tempfile.mkdtemp(prefix="ggnet-new-"))
