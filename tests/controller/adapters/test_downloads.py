@@ -597,12 +597,14 @@ async def test_two_images_of_one_file_fetch_it_once(bench: Bench, web: Web) -> N
 
 
 async def test_only_so_many_are_fetched_at_a_time_and_the_others_say_that_they_wait(bench: Bench, web: Web) -> None:
+    said = "waiting for other downloads"
     stalling(web, MIB)
     async with anyio.create_task_group() as tasks:
         for content in (b"one", b"two", b"three"):
             tasks.start_soon(bench.fetch, web, "win11.raw", content)
-        await until(lambda: bench.size == 2 * MIB and any(one.waits for one in bench.told))
-        assert [one.waits for one in bench.told if one.waits] == ["waiting for other downloads"]
+        # On a busy machine a server that has gone silent may already be given up, which is told as well.
+        await until(lambda: bench.size == 2 * MIB and any(one.waits == said for one in bench.told))
+        assert [one.waits for one in bench.told].count(said) == 1
         tasks.cancel_scope.cancel()
 
 
