@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from controller.adapters import migrate
 from controller.adapters.every_table import metadata
 from controller.adapters.tables import audit_marks, counters
+from tests import logs
 from tests.order import place
 from tests.servers import Postgres, Redis, postgres, redis
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # Laws are looked for the same way every time, and a busy machine is no counter-example.
 settings.register_profile("ggnet", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ggnet")
+
+logs.configure()
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every command that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

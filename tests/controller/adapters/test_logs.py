@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from controller.adapters.logs import Form, Logs, form
 from controller.core.secrets import Mask
+from tests import logs
 
 TOKEN = "Zk3-secret-of-this-process"
 
@@ -30,7 +31,7 @@ def opened() -> Iterator[Callable[[Form, str], io.StringIO]]:
         return out
 
     yield open_
-    structlog.reset_defaults()
+    logs.configure()
     structlog.contextvars.clear_contextvars()
     logging.captureWarnings(capture=False)
     root.handlers[:], warnings.showwarning = handlers, shown
