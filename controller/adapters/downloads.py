@@ -6,8 +6,8 @@ imported, as that of any other source.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -58,9 +58,7 @@ class Downloads:
         """EffectRefused, EffectFailed, OSError."""
         assert action.sha256 is not None  # a url without it would not have been taken
         digest = action.sha256
-        if self._slots.value == 0:
-            told(Fetched(waits="waiting for other downloads"))
-        async with self._locks[digest], self._slots:
+        async with self._locks[digest], self._turn(told):
             if await self._run(download_part.is_whole, self._folder, digest):
                 return
             try:
@@ -68,6 +66,18 @@ class Downloads:
             except _Useless as useless:
                 await self._run(download_part.drop, self._folder, digest)
                 raise EffectRefused("SourceTooLarge", f"{action.label}: {useless}") from useless
+
+    @asynccontextmanager
+    async def _turn(self, told: Told) -> AsyncIterator[None]:
+        try:
+            self._slots.acquire_nowait()
+        except anyio.WouldBlock:
+            told(Fetched(waits="waiting for other downloads"))
+            await self._slots.acquire()
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     async def discard(self, digest: str) -> None:
         """OSError. One that is being fetched ends first: nobody asks for it any more."""
