@@ -213,7 +213,10 @@ class Site:
         kind, _, name = key.partition("/")
 
         def looked() -> bool:
-            answer = self.client.get(f"/api/v1/{kind.lower()}s/{name}")
+            try:
+                answer = self.client.get(f"/api/v1/{kind.lower()}s/{name}")
+            except httpx.ReadError:  # the lab's network has lost the connection; whoever waits asks again
+                return False
             if answer.status_code != 404:  # its commit may not have been read yet
                 last.update(answer.json())
             return last.get("status", {}).get("phase") in phases
