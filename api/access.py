@@ -11,8 +11,8 @@ from starlette.requests import HTTPConnection
 
 from api import permission
 from api.deps import Door, Principal, principal
+from api.errors import Forbidden
 from api.metrics import PREFIX
-from api.problems import Forbidden
 from api.verbs import Verb
 from manifests.kinds import PLURALS
 

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from api import moments
 from api.answers import refusals
 from api.deps import DoorOf, administrator
-from api.problems import Malformed
+from api.errors import Malformed
 from controller.core.chain import Mark
 from controller.ports.audit import Asked, Audited, Verified
 from manifests.meta import Strict

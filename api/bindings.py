@@ -12,7 +12,7 @@ from api import selectors
 from api.answers import refusals
 from api.auth import names
 from api.deps import Asking, DoorOf
-from api.problems import Guarded, Malformed
+from api.errors import Guarded, Malformed
 from api.recording import entry
 from api.verbs import BINDABLE
 from controller.ports.audit import Entry

@@ -7,8 +7,8 @@ from typing import Any
 
 from fastapi import Request
 
+from api.errors import Malformed, Unsupported
 from api.foreseen import annotated
-from api.problems import Malformed, Unsupported
 from manifests.commits import COMMIT
 from manifests.kinds import Object
 from manifests.load import Invalid, Loaded, Problem, load

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from api import selectors
-from api.problems import Malformed
+from api.errors import Malformed
 from api.selectors import Matches
 from api.verbs import BINDABLE, Verb, implied
 from controller.ports.audit import Entry, Told

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, Field
 
 from api.deps import Principal
-from api.problems import Guarded
+from api.errors import Guarded
 from manifests.commits import CommitRequest
 from manifests.disks import DiskName
 from manifests.image import Image

@@ -12,13 +12,13 @@ from api.auth.access import Refused
 from api.auth.credentials import LOCAL, Bearer
 from api.auth.identity import Identity
 from api.bound import Bound
+from api.errors import Forbidden, Unauthorised
 from api.live.feed import Feed
 from api.live.liveness import Liveness
 from api.live.mirror import Mirror
 from api.live.phases import Phases
 from api.live.reads import Reads
 from api.metrics import Metrics
-from api.problems import Forbidden, Unauthorised
 from api.roles import SCOPES, Scope
 from api.roles import Role as Role
 from controller.core.floods import Flood

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from api.problems import Malformed
+from api.errors import Malformed
 from manifests.kinds import KINDS, Object
 from manifests.machine import Machine
 from manifests.session import Session

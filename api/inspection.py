@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from api import sight
 from api.deps import Asking, Door, DoorOf, Role
-from api.problems import Forbidden
+from api.errors import Forbidden
 from api.version import version
 from controller.core.names import controller_lease
 from controller.core.snapshot import SWEEP

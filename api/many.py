@@ -13,8 +13,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from api import once, permission, selectors, writes
 from api.deps import Door, Principal
+from api.errors import Forbidden, Managed, Refused
 from api.once import Attempt
-from api.problems import Forbidden, Managed, Refused
 from api.verbs import Verb
 from controller.ports.requests import Kept
 from controller.ports.store import Applied, Conflict

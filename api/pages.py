@@ -18,9 +18,9 @@ from starlette.responses import Response
 
 from api import fields, selectors
 from api.deps import Door
+from api.errors import Malformed
 from api.live.reads import STALE, answer
 from api.live.shelf import Shelf
-from api.problems import Malformed
 from manifests.kinds import Object
 from manifests.meta import Manifest, Strict
 

@@ -15,7 +15,7 @@ from typing import cast
 
 from api.bound import Grant
 from api.deps import Door, Principal
-from api.problems import Forbidden
+from api.errors import Forbidden
 from api.roles import Role, capped
 from api.verbs import COVERS, HOLDS, PERSONAL, Verb, covered
 from controller.core.steps import Plan

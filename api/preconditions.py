@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Header
 
-from api.problems import Malformed
+from api.errors import Malformed
 from controller.ports.store import Conflict
 from manifests.kinds import Object
 

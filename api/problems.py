@@ -6,7 +6,7 @@ A 4xx says what to do about it. A 5xx says only that it happened and under which
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -15,11 +15,26 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from api.errors import (
+    Exists,
+    Forbidden,
+    Guarded,
+    Malformed,
+    Managed,
+    OtherVersion,
+    Refused,
+    SlowBody,
+    TooLarge,
+    TooMany,
+    TooSlow,
+    Unauthorised,
+    Unavailable,
+    Unsupported,
+)
 from controller.core.secrets import masked
 from controller.ports.accounts import TooManyKeys
 from controller.ports.notices import Full
 from controller.ports.permission import TooMany as TooManyBindings
-from controller.ports.rates import Quota
 from controller.ports.requests import InProgress, KeyReused
 from controller.ports.store import Conflict, Gone, NotFound, StoreError
 from controller.ports.uploads import (
@@ -38,103 +53,6 @@ MEDIA_TYPE = "application/problem+json"
 TUS = "1.0.0"
 """The version of the upload protocol."""
 _RETRY = "5"  # seconds: how long a database takes to come back, and how often everybody asks meanwhile
-
-
-class Malformed(Exception):
-    """The request cannot be read as what it says it is."""
-
-    def __init__(self, message: str, field: str = "") -> None:
-        super().__init__(message)
-        self.field = field
-
-
-class Unauthorised(Exception):
-    """The bearer token is missing or wrong. ``retry_after``: seconds, where asking again sooner is in vain."""
-
-    def __init__(self, message: str, retry_after: int | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class Forbidden(Exception):
-    """Whoever asks is known, and may not do this; ``field`` is what stands in the way, of the object or of the asker."""
-
-    def __init__(self, message: str, field: str = "permission") -> None:
-        super().__init__(message)
-        self.field = field
-
-
-class Exists(Exception):
-    """There is an object of this name already: PUT replaces it."""
-
-
-class Managed(Exception):
-    """The object comes from a git source: change it there, or force the write."""
-
-
-class Guarded(Exception):
-    """Somebody would lose a running PC: ask for that by name."""
-
-
-class Refused(Exception):
-    """Of many, some cannot be done, so none was: leave them out, or ask for what can be done (partial=true)."""
-
-    def __init__(self, errors: Sequence[Mapping[str, Any]]) -> None:
-        first = f"{errors[0]['object']}: {errors[0]['message']}"
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        super().__init__(f"{first}{more}; nothing was done: leave out what is refused, or send partial=true.")
-        self.errors = errors
-
-
-class TooMany(Exception):
-    """More requests than a quota has; ``seconds`` until it has some again."""
-
-    def __init__(self, quota: Quota, seconds: int) -> None:
-        per = "a minute" if quota.seconds == 60 else f"in {quota.seconds} s"
-        super().__init__(f"More than {quota.limit} requests {per} (quota {quota.name!r}): ask again in {seconds} s.")
-        self.quota, self.seconds = quota, seconds
-
-
-class OfBody(HTTPException):
-    """Found while a body streams in. The framework passes on what it knows, and calls all else a parsing error."""
-
-    code: ClassVar[int]
-
-    def __init__(self, message: str) -> None:
-        super().__init__(self.code, message)
-
-    def __str__(self) -> str:
-        return self.detail
-
-
-class TooLarge(OfBody):
-    """The body is larger than this server reads."""
-
-    code = 413
-
-
-class SlowBody(OfBody):
-    """The body does not come."""
-
-    code = 408
-
-
-class Unsupported(OfBody):
-    """The body is in a form that nobody here reads."""
-
-    code = 415
-
-
-class TooSlow(Exception):
-    """A route took longer than it may."""
-
-
-class OtherVersion(Exception):
-    """Tus-Resumable: the version that is spoken here is 1.0.0."""
-
-
-class Unavailable(Exception):
-    """What is needed to answer is not there yet."""
 
 
 @dataclass(frozen=True, slots=True)

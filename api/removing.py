@@ -9,10 +9,10 @@ from fastapi.responses import Response
 from api import foreseen, permission, selectors, writes
 from api.answers import gives, refusals
 from api.deps import Asking, Door, DoorOf, Principal
+from api.errors import Exists, Guarded, Managed
 from api.once import Again, Attempt
 from api.parameters import DryRun, Force
 from api.preconditions import IfMatch, expected
-from api.problems import Exists, Guarded, Managed
 from api.replies import answer, composer, find, maybe, put
 from api.writing import create_one
 from controller.core.prune import guard

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
-from api.problems import Malformed
+from api.errors import Malformed
 from manifests.types import shown
 
 Matches = Callable[[Mapping[str, str]], bool]

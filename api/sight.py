@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from api.deps import Door
-from api.problems import Unavailable
+from api.errors import Unavailable
 from controller.core import snapshot
 from controller.core.observed import Observed
 from controller.core.plan import plan

@@ -13,9 +13,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from api import watch
 from api.deps import Asking, Door, DoorOf, Opened
+from api.errors import Forbidden
 from api.live.choice import Wanted
 from api.live.feed import Ended, Slow
-from api.problems import Forbidden
 from api.protocol import CUT
 from api.watching import Watching
 from controller.ports.store import Gone, StoreError

@@ -9,10 +9,10 @@ from fastapi.responses import StreamingResponse
 
 from api.answers import refusals
 from api.deps import Asking, DoorOf, Opened
+from api.errors import Malformed
 from api.live.choice import Selection
 from api.live.feed import STILL_HERE, Ended, Slow
 from api.live.told import Told
-from api.problems import Malformed
 from api.protocol import CUT, PUSH
 from api.watching import Watching
 from controller.ports.store import Gone, StoreError

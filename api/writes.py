@@ -15,8 +15,8 @@ from pydantic import ConfigDict
 
 from api import overrides, permission
 from api.deps import Door, Principal
+from api.errors import Guarded, Managed
 from api.live.mirror import Mirror
-from api.problems import Guarded, Managed
 from api.verbs import Verb
 from controller.ports.requests import Record
 from controller.ports.store import Applied, Gone, News, NotFound

@@ -8,10 +8,10 @@ from fastapi.responses import Response
 from api import bodies, examples, writes
 from api.answers import gives, refusals
 from api.deps import Asking, Door, DoorOf, Principal
+from api.errors import Exists
 from api.once import Again, Attempt
 from api.parameters import DryRun, Force
 from api.preconditions import IfMatch, IfNoneMatch, expected
-from api.problems import Exists
 from api.replies import composer, find, maybe, put
 from controller.ports.store import Conflict
 from manifests.kinds import Object

@@ -6,7 +6,7 @@ from api.auth import log, login, names
 from api.auth.bodies import UserChange, accepted
 from api.bodies import refused
 from api.deps import Door, Principal
-from api.problems import Exists
+from api.errors import Exists
 from api.roles import Role
 from controller.ports.accounts import User
 from controller.ports.audit import Entry

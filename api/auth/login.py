@@ -17,7 +17,7 @@ from api import peer
 from api.auth import log, names
 from api.auth.credentials import digest
 from api.deps import Door, Principal
-from api.problems import Forbidden, Unauthorised, Unavailable
+from api.errors import Forbidden, Unauthorised, Unavailable
 from api.token import TokenError
 from controller.ports.accounts import Ending, User
 from controller.ports.audit import Entry

@@ -10,7 +10,7 @@ from api.auth import accounts, log, login
 from api.auth.bodies import Me, PasswordBody, RefreshBody, RegisterBody, Tokens, UserAnswer, accepted
 from api.bodies import refused
 from api.deps import Asking, DoorOf
-from api.problems import Forbidden, Unauthorised
+from api.errors import Forbidden, Unauthorised
 from api.roles import Role, Scope
 
 router = APIRouter(prefix="/auth", tags=["auth"])

@@ -20,7 +20,7 @@ from api.auth.bodies import ListMetadata, Username, example
 from api.auth.credentials import LOCAL, PREFIX, digest
 from api.bodies import refused
 from api.deps import Asking, Door, DoorOf, Principal
-from api.problems import Forbidden
+from api.errors import Forbidden
 from api.roles import Role, Scope, capped, ceiling
 from controller.ports.accounts import ApiKey, ScopeName
 from controller.ports.store import NotFound

@@ -11,7 +11,7 @@ from api.answers import refusals
 from api.auth import accounts, log, login, names, personal
 from api.auth.bodies import ADA, ListMetadata, NewUser, UserAnswer, UserChange, accepted, example
 from api.deps import Administrator, Door, DoorOf
-from api.problems import Malformed
+from api.errors import Malformed
 from controller.ports.accounts import User
 from controller.ports.store import NotFound
 

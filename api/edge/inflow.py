@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from starlette.types import Message, Receive
 
 from api.edge.bounds import Bounds
-from api.problems import SlowBody, TooLarge, Unsupported
+from api.errors import SlowBody, TooLarge, Unsupported
 
 _LITTLE = 1 << 16  # bytes that are read to their end rather than that a connection is lost
 

@@ -14,7 +14,7 @@ import anyio
 from starlette.types import Scope
 
 from api import peer
-from api.problems import TooMany
+from api.errors import TooMany
 from controller.ports.clock import Clock
 from controller.ports.rates import Quota, Rates
 from controller.settings import Settings

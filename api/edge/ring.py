@@ -20,6 +20,7 @@ from api.edge.headers import secured
 from api.edge.inflow import Inflow
 from api.edge.meter import Meter
 from api.edge.outflow import Headers, Outflow
+from api.errors import Malformed, TooSlow
 from api.uploads import tus
 
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
@@ -88,7 +89,7 @@ class Edge:
             if self.meter is not None and (standing := await self.meter.charge(scope, headers)) is not None:
                 extra += standing.headers()
             if b"%00" in scope["query_string"]:
-                raise problems.Malformed("The query holds a NUL (%00), and nothing here has one in it.")
+                raise Malformed("The query holds a NUL (%00), and nothing here has one in it.")
             inflow.admit(headers)
             await self._timed(scope, inflow, outflow)
         except ClientDisconnect:
@@ -114,7 +115,7 @@ class Edge:
         except asyncio.CancelledError:
             if not deadline.passed():
                 raise
-            raise problems.TooSlow(
+            raise TooSlow(
                 f"The answer took longer than {seconds:g} s. What was asked may have been done all the same: look before "
                 "you ask again."
             ) from None

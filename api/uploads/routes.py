@@ -13,7 +13,8 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from api.answers import refusals
 from api.deps import Asking, Door, DoorOf, Principal
-from api.problems import TUS, Forbidden, Malformed, TooLarge
+from api.errors import Forbidden, Malformed, TooLarge
+from api.problems import TUS
 from api.recording import entry
 from api.roles import Role
 from api.uploads import tus

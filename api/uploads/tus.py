@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import get_args
 
+from api.errors import Malformed, OtherVersion, Unsupported
 from api.metrics import PREFIX
-from api.problems import TUS, Malformed, OtherVersion, Unsupported
+from api.problems import TUS
 from controller.ports.uploads import ALGORITHMS, Algorithm, Checksum
 
 EXTENSIONS = "creation,creation-with-upload,checksum,expiration,termination"

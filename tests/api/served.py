@@ -270,6 +270,17 @@ class _Failures(logging.Handler):
             self.told.append(f"{record.getMessage().strip()}: {record.exc_info[1]!r}")
 
 
+@contextmanager
+def _none_uncaught() -> Iterator[None]:
+    failures, log = _Failures(), logging.getLogger("uvicorn.error")
+    log.addHandler(failures)
+    try:
+        yield
+    finally:
+        log.removeHandler(failures)
+    assert failures.told == [], "what no layer of ours has caught"
+
+
 _NEW = Path(tempfile.mkdtemp(prefix="ggnet-new-"))
 """Where a new SQLite database with its schema lies: to copy it takes no time."""
 atexit.register(shutil.rmtree, _NEW)
@@ -332,19 +343,16 @@ def serving(
             if counting is not None:
                 await counting.close()
 
-    failures = _Failures()
-    logging.getLogger("uvicorn.error").addHandler(failures)
     thread = threading.Thread(target=lambda: anyio.run(run, backend_options=LOOP))
-    thread.start()
-    assert started.wait(60)
-    try:
-        yield Served(f"http://127.0.0.1:{sock.getsockname()[1]}", token, folder, settings, warm, app=apps)
-    finally:
-        event_loop, scope = scopes[0]
-        anyio.from_thread.run_sync(scope.cancel, token=event_loop)
-        thread.join(20)
-        assert not thread.is_alive()
-        assert isinstance(sock, socket.socket)
-        sock.close()
-        logging.getLogger("uvicorn.error").removeHandler(failures)
-        assert failures.told == [], "what no layer of ours has caught"
+    with _none_uncaught():
+        thread.start()
+        assert started.wait(60)
+        try:
+            yield Served(f"http://127.0.0.1:{sock.getsockname()[1]}", token, folder, settings, warm, app=apps)
+        finally:
+            event_loop, scope = scopes[0]
+            anyio.from_thread.run_sync(scope.cancel, token=event_loop)
+            thread.join(20)
+            assert not thread.is_alive()
+            assert isinstance(sock, socket.socket)
+            sock.close()

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from api import bodies
-from api.problems import Malformed
+from api.errors import Malformed
 from manifests.load import Invalid
 from tests.contracts.stores import machine
 

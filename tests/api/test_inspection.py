@@ -12,9 +12,9 @@ import pytest
 from fastapi import FastAPI
 
 from api.deps import Principal, Role
+from api.errors import Forbidden
 from api.inspection import Health, health
 from api.manual import Manual
-from api.problems import Forbidden
 from controller.adapters.clock import SystemClock
 from controller.adapters.rates_redis import Shared
 from tests.api.served import Served, serving

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from api.edge.meter import Meter
-from api.problems import TooMany
+from api.errors import TooMany
 from controller.adapters.clock import SystemClock
 from controller.adapters.rates import Counted, Memory
 from controller.ports.rates import Granted, Quota

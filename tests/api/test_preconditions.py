@@ -6,8 +6,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from api.errors import Malformed
 from api.preconditions import tags
-from api.problems import Malformed
 from tests.api.served import Served, machine
 
 PC7 = "/api/v1/machines/pc07"

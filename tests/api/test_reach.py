@@ -16,7 +16,7 @@ from api import permission, writes
 from api.auth.identity import identity
 from api.bound import Bound
 from api.deps import Door, Principal
-from api.problems import Forbidden
+from api.errors import Forbidden
 from api.roles import Role
 from api.verbs import BINDABLE, Verb
 from controller.adapters.clock import SystemClock
