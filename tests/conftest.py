@@ -2,7 +2,7 @@
 
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--upload-mib", type=int, default=64, metavar="N", help="what clients upload: 1024 takes minutes")
+
+
+def pytest_runtest_logstart() -> None:
+    logs.forget()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and (told := logs.told()):
+        report.sections.append(("Log of this process", told))
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

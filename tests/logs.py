@@ -1,21 +1,34 @@
-"""Where the log goes that a test's own process makes: to the bare descriptor, past Python's own file for it.
+"""Where the log goes that a test's own process makes: into memory, to be shown with a test that fails.
 
 A door runs in a thread beside its test. ``sys.stdout`` is another file in each phase of a test, as pytest has it: a line
 that the thread prints into one that was just closed ends its request in a "Bad file descriptor", and has ended whole runs
-in a segmentation fault. What goes to the descriptor, pytest shows all the same.
+in a segmentation fault.
 """
+
+from collections import deque
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
+
+_lines: deque[str] = deque(maxlen=10_000)
 
 
 def configure() -> None:
     structlog.reset_defaults()
     structlog.configure(
-        processors=[*structlog.get_config()["processors"], _encoded],
-        logger_factory=structlog.BytesLoggerFactory(open(2, "wb", buffering=0, closefd=False)),  # noqa: SIM115 stays open
+        processors=[*structlog.get_config()["processors"], _kept], logger_factory=structlog.ReturnLoggerFactory()
     )
 
 
-def _encoded(logger: WrappedLogger, name: str, event: EventDict) -> bytes:
-    return str(event).encode(errors="backslashreplace")
+def told() -> str:
+    """All that was logged since the test began."""
+    return "\n".join(_lines.copy())
+
+
+def forget() -> None:
+    _lines.clear()
+
+
+def _kept(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    _lines.append(str(event))  # rendered, by now
+    return event

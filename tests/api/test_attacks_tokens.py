@@ -17,6 +17,7 @@ import httpx
 import jwt
 import pytest
 
+from tests import logs
 from tests.api.people import PASSWORD, Person, api_key, ask, login, renew, try_login, user
 from tests.api.served import Served, serving
 from tests.api.warm import Warm
@@ -434,18 +435,18 @@ def test_no_secret_is_in_a_log_or_an_answer(tmp_path: Path, warm: Warm, capfd: p
             *(renewed[n] for n in ("access_token", "refresh_token")),
         ]
         digests = re.compile(r"\$2[aby]\$|[0-9a-f]{64}")
-        told = [answer.text for answer in answers] + ["".join(capfd.readouterr())]
+        told = [answer.text for answer in answers] + ["".join(capfd.readouterr()) + logs.told()]
     assert "authentication" in told[-1]
     for text in told:
         assert [secret for secret in secrets if secret in text] == []
         assert not digests.search(text)
 
 
-def test_a_name_brings_nothing_into_the_log(shared: Served, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_name_brings_nothing_into_the_log(shared: Served) -> None:
     for name in ("x\nauthentication outcome=allowed", "\x1b[2J", "a" * 10_000):
         answer = try_login(shared, name, headers={"X-Forwarded-For": "203.0.113.9"})
         assert answer.status_code in (401, 422)
-    told = "".join(capfd.readouterr())
+    told = logs.told()
     assert "outcome=allowed" not in told
     assert "aaaaaaaa" not in told
     assert "(no name)" in told

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import logs
 from tests.api.people import api_key, ask, login, user
 from tests.api.raw import connected
 from tests.api.served import SITE, Served, machine, session
@@ -88,7 +89,7 @@ def until(true: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
-def test_who_asks_on_behind_a_watch_and_goes_away_is_let_go(site: Served, capfd: pytest.CaptureFixture[str]) -> None:
+def test_who_asks_on_behind_a_watch_and_goes_away_is_let_go(site: Served) -> None:
     """The answers come in the order of the requests: the second waits for the end of the first, and both for nobody."""
     feed = site.app[0].state.door.feed
     watch = f"GET /api/v1/watch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {site.token}\r\n\r\n"
@@ -105,7 +106,7 @@ def test_who_asks_on_behind_a_watch_and_goes_away_is_let_go(site: Served, capfd:
         return not feed.listeners
 
     until(told)
-    assert "request failed" not in "".join(capfd.readouterr())
+    assert "request failed" not in logs.told()
 
 
 UPGRADE = (
