@@ -43,8 +43,8 @@ def pytest_runtest_logstart() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.failed and (told := logs.told()):
-        report.sections.append(("Log of this process", told))
+    if report.failed and (told := logs.told().splitlines()[-100:]):
+        report.sections.append(("Log of this process", "\n".join(told)))
     return report
 
 

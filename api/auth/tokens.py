@@ -22,6 +22,7 @@ from api.bodies import refused
 from api.deps import Asking, Door, DoorOf, Principal
 from api.errors import Forbidden
 from api.roles import Role, Scope, capped, ceiling
+from api.verbs import Verb
 from controller.ports.accounts import ApiKey, ScopeName
 from controller.ports.store import NotFound
 
@@ -127,7 +128,7 @@ async def rotate(id: Id, door: DoorOf, who: Asking) -> TokenShown:
 
 
 async def _owner(door: Door, who: Principal, body: NewToken) -> str | None:
-    """The uid; None for the local administrator. Forbidden, NotFound."""
+    """The uid; None for the local administrator. Forbidden, NotFound, StoreError."""
     if who.key and who.role is not Role.ADMIN:
         raise Forbidden("An API key cannot make others: log in, or use one with the scope admin.")
     if body.user is not None and body.user != who.name:
@@ -136,12 +137,21 @@ async def _owner(door: Door, who: Principal, body: NewToken) -> str | None:
         user = await door.identity.store.user(body.user)
         if user is None:
             raise NotFound(f"There is no user {body.user}.")
-        uid, role = user.uid, Role(user.role)
+        name, uid, role = user.name, user.uid, Role(user.role)
     else:
-        uid, role = who.uid, who.role
-    if capped(role, set(body.scopes)) is not ceiling(set(body.scopes)):
+        name, uid, role = who.name, who.uid, who.role
+    wanted = set(body.scopes)
+    if capped(await _most(door, name, role), wanted) is not ceiling(wanted):
         raise Forbidden(f"A key is never more than its owner, who is {role}: take fewer scopes.")
     return uid or None
+
+
+async def _most(door: Door, name: str, role: Role) -> Role:
+    """Of what role a key's scopes may be. What somebody is bound to beyond reading takes the scope write to be done, and
+    each request of the key is judged by the bindings of that moment."""
+    await door.bound.fresh()
+    bound = any(grant.verbs - {Verb.READ} for grant in door.bound.of(name))
+    return Role.OPERATOR if bound and role is Role.VIEWER else role
 
 
 async def _handled(door: Door, who: Principal, id: str) -> ApiKey:

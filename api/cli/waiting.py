@@ -1,9 +1,10 @@
 """Waiting for an object: the generation that was seen first is the one that must get there, or a later one."""
 
+import difflib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from api.cli.client import Client
 from api.cli.failure import NOT_FOUND, TIMED_OUT, USAGE, Failure
@@ -36,9 +37,22 @@ def parse(text: str) -> Goal:
     if what == "condition" and name and value.lower() in ("", "true", "false", "unknown"):
         return Goal("condition", name, value.capitalize() or "True")
     if what == "phase" and rest:
-        return Goal("phase", value=rest)
+        return Goal("phase", value=_phase(rest))
     remedy = "use condition=Ready, condition=Ready=False, phase=Active or delete"
     raise Failure(f"--for {ascii(text)[:60]} is nothing to wait for", USAGE, remedy=remedy)
+
+
+def _phase(text: str) -> str:
+    """As it is written in a status. Failure, wrong usage: a name that nothing ever has would be waited for in vain."""
+    from controller.core.phases import Phase  # with what it imports, a tenth of a second: only who waits needs it
+
+    phases: dict[str, str] = {one.lower(): one for one in get_args(Phase)}
+    if text.lower() in phases:
+        return phases[text.lower()]
+    close = difflib.get_close_matches(text.lower()[:64], phases, n=1)
+    meant = f"did you mean {phases[close[0]]}? " if close else ""
+    remedy = f"{meant}There are {', '.join(sorted(phases.values()))}"
+    raise Failure(f"--for phase={ascii(text)[1:-1][:60]}: nothing has this phase", USAGE, remedy=remedy)
 
 
 def until(client: Client, ref: Ref, goal: Goal, deadline: float) -> Mapping[str, Any] | None:

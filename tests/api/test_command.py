@@ -84,6 +84,7 @@ WRONG = (
     "delete machines",
     "get pc/A%2e",
     "wait machine/pc07 --for rain",
+    "wait session/pc07 --for phase=Stoped",
     "wait machine/pc07 --timeout soon",
     "validate /nonexistent",
 )
@@ -183,6 +184,12 @@ def test_the_local_token_is_not_sent_to_another_machine(daemon: Served) -> None:
     assert (done.returncode, "another machine" in done.stderr) == (6, True)
 
 
+def test_a_phase_that_nothing_has_is_not_waited_for(daemon: Served) -> None:
+    done = daemon.ggnet("wait", "session/pc07", "--for", "phase=Stoped", "--timeout", "1h")
+    assert "phase=Stoped: nothing has this phase" in done.stderr
+    assert "did you mean Stopped?" in done.stderr
+
+
 def test_7_when_the_wait_is_over(daemon: Served) -> None:
     begin = time.monotonic()
     done = daemon.ggnet("wait", "session/pc07", "--for", "phase=Active", "--timeout", "0.5s")
@@ -209,7 +216,7 @@ def test_a_wait_is_for_the_generation_that_it_saw(site: Served) -> None:
         assert site.ggnet("wait", "session/pc07", "--for", goal, "--timeout", "0.5s").returncode == 7
     site.reach("Session/pc07", "Ready")
     assert site.ggnet("wait", "s/pc07", "--for", "condition=ready").returncode == 0
-    assert site.ggnet("wait", "s/pc07", "--for", "phase=ready").stdout == "Session/pc07 phase=ready\n"
+    assert site.ggnet("wait", "s/pc07", "--for", "phase=ready").stdout == "Session/pc07 phase=Ready\n"
 
 
 def test_a_wait_for_deletion_ends_when_the_object_is_gone(site: Served) -> None:

@@ -329,7 +329,7 @@ def test_a_person_who_logs_in_and_a_key_of_theirs_are_bound_alike(site: Served) 
     site.bind("ada", "read", selector="shared=yes", narrows=True)
     site.apply(SHARED)
     person = login(site)
-    for one, status in ((person, 200), (api_key(person, "read"), 403)):
+    for one, status in ((person, 200), (api_key(person, "read", "write"), 200), (api_key(person, "read"), 403)):
         started = one.ask("POST", "/sessions/pc07/start", json={"image": "win12"})
         assert started.status_code == status, started.text
         assert one.ask("GET", "/machines/pc07").status_code == 200
@@ -339,6 +339,20 @@ def test_a_person_who_logs_in_and_a_key_of_theirs_are_bound_alike(site: Served) 
     assert ask(site, "DELETE", "/users/ada", site.token).status_code == 204
     user(site)
     assert login(site).ask("GET", "/machines/pc08").status_code == 200, "the next of that name is somebody else"
+
+
+def test_a_key_has_no_more_than_its_owner_is_bound_to_now(site: Served) -> None:
+    user(site)
+    person = login(site)
+    wanted = {"name": "ci", "scopes": ["write"]}
+    assert person.ask("POST", "/tokens", json=wanted).status_code == 403, "a viewer who is bound to nothing"
+    binding = site.bind("ada", "stop")
+    assert person.ask("POST", "/tokens", json={**wanted, "scopes": ["admin"]}).status_code == 403
+    key = api_key(person, "write")
+    assert key.ask("POST", "/sessions/pc07/start", json={"image": "win11"}).status_code == 403
+    assert key.ask("POST", "/bulk/stop", json={"labelSelector": "room=main"}).status_code == 200
+    ask(site, "DELETE", f"/bindings/{binding}", site.token).raise_for_status()
+    assert key.ask("POST", "/bulk/stop", json={"labelSelector": "room=main"}).status_code == 403
 
 
 # bindings themselves
