@@ -43,13 +43,9 @@ Environment: GGNET_URL and GGNET_TOKEN, or GGNET_CONTEXT, say which daemon is as
 """
 
 
-class _Sections(TyperGroup):
-    """Help with the verbs in sections, without the third of a second that typer's own use of rich costs."""
-
-    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
-        if args and args[0] not in self.commands and (instead := habits.INSTEAD.get(args[0])):
-            raise Failure(f"there is no verb {args[0]}", USAGE, remedy=instead)
-        return super().resolve_command(ctx, args)
+class _Group(TyperGroup):
+    """Help with the verbs in sections and their sentences whole, without the third of a second that typer's own use of
+    rich costs."""
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -62,9 +58,16 @@ class _Sections(TyperGroup):
                 formatter.write_dl(rows)
 
 
+class _Verbs(_Group):
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        if args and args[0] not in self.commands and (instead := habits.INSTEAD.get(args[0])):
+            raise Failure(f"there is no verb {args[0]}", USAGE, remedy=instead)
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="ggnet",
-    cls=_Sections,
+    cls=_Verbs,
     rich_markup_mode=None,
     help=_ABOUT,
     no_args_is_help=True,
@@ -113,19 +116,16 @@ for _panel, _commands in _VERBS.items():
         app.command(rich_help_panel=_panel)(_command)
 for _verb in (versions.versions, versions.diff, versions.promote, versions.rollback):
     images.image.command()(_verb)
-app.add_typer(images.image, name="image", rich_help_panel="Every day")
-app.add_typer(committing.session, name="session", rich_help_panel="Every day")
-app.add_typer(extras.schema, name="schema", rich_help_panel="Manifests")
-app.add_typer(audit.audit, name="audit", rich_help_panel="Look into")
-app.add_typer(webhooks.webhook, name="webhook", rich_help_panel="Look into")
-for _group, _name in (
-    (login.context, "context"),
-    (users.user, "user"),
-    (tokens.token, "token"),
-    (bindings.binding, "binding"),
-):
-    app.add_typer(_group, name=_name, rich_help_panel="Who may come in")
-app.add_typer(backup.backup, name="backup", rich_help_panel="Run")
+_GROUPS = {
+    "Every day": {"image": images.image, "session": committing.session},
+    "Look into": {"audit": audit.audit, "webhook": webhooks.webhook},
+    "Manifests": {"schema": extras.schema},
+    "Who may come in": {"context": login.context, "user": users.user, "token": tokens.token, "binding": bindings.binding},
+    "Run": {"backup": backup.backup},
+}
+for _panel, _groups in _GROUPS.items():
+    for _name, _group in _groups.items():
+        app.add_typer(_group, name=_name, cls=_Group, rich_help_panel=_panel)
 app.command(rich_help_panel="Run")(extras.completion)
 
 

@@ -406,6 +406,13 @@ def test_help_is_quick_and_every_verb_has_an_example() -> None:
     assert not {"fastapi", "sqlalchemy", "pydantic", "httpx", "rich", "yaml"} & set(loaded)
 
 
+@pytest.mark.parametrize("group", ["image", "session", "audit", "webhook", "user", "token", "backup"])
+def test_the_help_of_a_group_has_its_sentences_whole(group: str) -> None:
+    told = ggnet(group, "--help").stdout.partition("Commands:")[2]
+    assert told
+    assert "..." not in told
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_are_made(shell: str) -> None:
     assert "_GGNET_COMPLETE" in ggnet("completion", shell).stdout
