@@ -6,7 +6,6 @@ both loop devices go with the device by themselves. A device of our name that st
 """
 
 import errno
-import fcntl
 import os
 import stat
 import struct
@@ -16,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.adapters import devmapper, loops
+from controller.adapters import devmapper, durability, loops
 from controller.adapters.workers import Job
 from controller.core import names, space
 from controller.core.names import OverlayName
@@ -28,8 +27,6 @@ PROBE = "ggnet-probe-"
 _GONE = " (deleted)"
 _PATIENCE = 5.0  # a call that hangs while others wait for its end costs the sharing or the sweep, not their disks
 _MAGIC = struct.Struct("<4sI")  # the store's first words: a mark, and whether what it holds is valid (dm-snap-persistent.c)
-_GETFLAGS, _SETFLAGS, _SYNC = 0x80086601, 0x40086602, 0x8  # linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_SYNC_FL
-_NO_FLAGS = (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL)
 _MISSING = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
 
 
@@ -97,7 +94,7 @@ class Snapshots:
                 raise EffectRefused("OverlayInTheWay", f"{store} is there, and is not a plain file: move it away")
             if os.fstat(fd).st_size < space.store_size(limit):
                 os.ftruncate(fd, space.store_size(limit))
-            write_through(fd, durable=durable)
+            durability.write_through(fd, durable=durable)
             found = look(name.device, job)
             if found and found.store == str(store) and not found.gone and found.room is not None:
                 if found.room < os.fstat(fd).st_size:
@@ -228,26 +225,3 @@ def _mark_valid(store: int) -> None:
     if mark == b"SnAp" and not valid:
         os.pwrite(store, _MAGIC.pack(mark, 1), 0)
         os.fsync(store)
-
-
-def write_through(fd: int, *, durable: bool) -> None:
-    """What is written to this file by whomever is on the disk before it is acknowledged (ioctl_iflags(2)); where a file
-    system has no such thing, it keeps nothing over a power cut anyway."""
-    now = written_through(fd)
-    if now is not None and now != durable:
-        flags = _flags(fd)
-        fcntl.ioctl(fd, _SETFLAGS, struct.pack("l", flags | _SYNC if durable else flags & ~_SYNC))
-
-
-def written_through(fd: int) -> bool | None:
-    try:
-        return bool(_flags(fd) & _SYNC)
-    except OSError as error:
-        if error.errno not in _NO_FLAGS:
-            raise
-        return None
-
-
-def _flags(fd: int) -> int:
-    found: int = struct.unpack("l", fcntl.ioctl(fd, _GETFLAGS, bytes(struct.calcsize("l"))))[0]
-    return found & 0xFFFFFFFF

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from controller.adapters import files, pool_copy, pool_devices, ticks
+from controller.adapters import durability, files, pool_copy, pool_devices, ticks
 from controller.adapters.pool_devices import Found, Snapshots
 from controller.adapters.pool_names import Names
 from controller.adapters.pool_room import Room, finish, temp
@@ -177,7 +177,7 @@ class Overlays:
         limit = action.limit or action.size
         with temp(final) as (path, made):
             os.ftruncate(made, space.store_size(limit))
-            pool_devices.write_through(made, durable=action.durable)
+            durability.write_through(made, durable=action.durable)
             files.rename_durably(path, final)  # nothing is in it yet that could be lost, and it grows when it is too small
         try:
             self._snapshots.activate(action.name, limit, job, durable=action.durable)
@@ -262,6 +262,6 @@ def _durable(path: str) -> bool | None:
     except FileNotFoundError:
         return None
     try:
-        return pool_devices.written_through(fd)
+        return durability.written_through(fd)
     finally:
         os.close(fd)
