@@ -1,6 +1,6 @@
 """What was deleted and can be restored."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -8,12 +8,14 @@ from fastapi import APIRouter, Query
 from api import permission
 from api.answers import refusals
 from api.deps import Asking, DoorOf
+from api.errors import Malformed
 from controller.ports.tombstones import Tombstone
 from manifests.kinds import PLURALS
 from manifests.meta import Strict
 
 router = APIRouter(tags=["deleted"])
 Kinds = Literal["networks", "machines", "images", "sessions"]
+_MOMENT = "%Y%m%dT%H%M%S.%fZ"
 _ONE = {
     "object": {
         "apiVersion": "ggnet/v1",
@@ -55,14 +57,27 @@ async def list_deleted(
     who: Asking,
     kinds: Annotated[Kinds | None, Query(alias="kind")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    after: Annotated[str, Query(alias="continue", max_length=36)] = "",
+    after: Annotated[str, Query(alias="continue", max_length=64)] = "",
 ) -> dict[str, Any]:
     kind = PLURALS[kinds] if kinds is not None else None
-    found = await door.store.tombstones(door.clock.now(), kind=kind, after=after, limit=limit + 1)
+    found = await door.store.tombstones(door.clock.now(), kind=kind, after=_place(after) if after else None, limit=limit + 1)
     may_see = permission.visible(door, who)
     items = [_wire(one) for one in found[:limit] if may_see(one.object)]
-    more = {"continue": found[limit - 1].object.metadata.uid} if len(found) > limit else {}
+    more = {"continue": _token(found[limit - 1])} if len(found) > limit else {}
     return {"items": items, "metadata": more}
+
+
+def _token(last: Tombstone) -> str:
+    return f"{last.removed_at.astimezone(UTC):{_MOMENT}}~{last.object.metadata.uid}"
+
+
+def _place(token: str) -> tuple[datetime, str]:
+    """Malformed."""
+    at, _, uid = token.partition("~")
+    try:
+        return datetime.strptime(at, _MOMENT).replace(tzinfo=UTC), uid
+    except ValueError:
+        raise Malformed("This is no continue of a page: take metadata.continue of the one before.", "continue") from None
 
 
 def _wire(one: Tombstone) -> dict[str, Any]:

@@ -341,12 +341,17 @@ class MemoryStore:
         return {key: row.overridden_by for key, row in {**graves, **awake}.items() if row.overridden_by is not None}
 
     async def tombstones(
-        self, now: datetime, *, key: str | None = None, kind: str | None = None, after: str = "", limit: int = 500
+        self,
+        now: datetime,
+        *,
+        key: str | None = None,
+        kind: str | None = None,
+        after: tuple[datetime, str] | None = None,
+        limit: int = 500,
     ) -> Sequence[Tombstone]:
         graves = [grave for grave in self._graves.values() if grave.removed_at > now - self._days]
-        if after in self._graves:
-            last = self._graves[after]
-            graves = [one for one in graves if (one.removed_at, one.row.uid) < (last.removed_at, after)]
+        if after is not None:
+            graves = [one for one in graves if (one.removed_at, one.row.uid) < after]
         graves = [one for one in graves if key in (None, one.key) and kind in (None, one.key.partition("/")[0])]
         graves.sort(key=lambda one: (one.removed_at, one.row.uid), reverse=True)
         return [self._tombstone(one) for one in graves[:limit]]

@@ -76,7 +76,13 @@ class Tombstones:
     _grave: Grave
 
     async def tombstones(
-        self, now: datetime, *, key: str | None = None, kind: str | None = None, after: str = "", limit: int = 500
+        self,
+        now: datetime,
+        *,
+        key: str | None = None,
+        kind: str | None = None,
+        after: tuple[datetime, str] | None = None,
+        limit: int = 500,
     ) -> Sequence[Tombstone]:
         c = buried.c
         query = select(buried).where(c.removed_at > now - timedelta(days=self._grave.days))
@@ -85,11 +91,10 @@ class Tombstones:
             query = query.where(c.key == key)
         if kind is not None:
             query = query.where(c.key > f"{kind}/", c.key < f"{kind}0")
+        if after is not None:
+            at, uid = after
+            query = query.where(or_(c.removed_at < at, and_(c.removed_at == at, c.uid < uid)))
         async with self._db.read() as conn:
-            if after:
-                last = (await conn.execute(select(c.removed_at).where(c.uid == after))).scalar_one_or_none()
-                if last is not None:
-                    query = query.where(or_(c.removed_at < last, and_(c.removed_at == last, c.uid < after)))
             rows = (await conn.execute(query)).mappings().all()
         return [self._read(row) for row in rows]
 

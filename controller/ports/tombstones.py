@@ -25,6 +25,13 @@ class Tombstones(Protocol):
     """May raise StoreError. To restore is ``Store.put(revive=...)``."""
 
     async def tombstones(
-        self, now: datetime, *, key: str | None = None, kind: str | None = None, after: str = "", limit: int = 500
+        self,
+        now: datetime,
+        *,
+        key: str | None = None,
+        kind: str | None = None,
+        after: tuple[datetime, str] | None = None,
+        limit: int = 500,
     ) -> Sequence[Tombstone]:
-        """The last removed first; ``after`` is the uid of the last one of the page before (unknown: from the start)."""
+        """The last removed first, those that went at one moment by their uid; ``after`` is when the last one of the page
+        before was removed, and its uid: it need not be there any more."""

@@ -132,6 +132,9 @@ def test_the_list_is_read_in_pages_and_by_kind(site: Served) -> None:
         page = http.get("/api/v1/deleted", params={"limit": "2"}).json()
         rest = http.get("/api/v1/deleted", params={"limit": "2", "continue": page["metadata"]["continue"]}).json()
         assert (len(page["items"]), len(rest["items"]), rest["metadata"]) == (2, 1, {})
+        for wrong in ("x", "~", page["items"][1]["object"]["metadata"]["uid"]):
+            refused = http.get("/api/v1/deleted", params={"continue": wrong})
+            assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "continue")
         refused = http.get("/api/v1/deleted", params={"kind": "pcs"})
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "kind")
 

@@ -99,11 +99,23 @@ async def test_of_too_many_the_latest_are_kept_and_read_in_pages(store: Both) ->
         await gone(store, f"Machine/{name}", later(number // 3))
     found = await store.tombstones(later(9))
     assert sorted(one.object.name for one in found) == sorted([*names[3:]])
-    pages, after = list[Tombstone](), ""
+    pages, after = list[Tombstone](), None
     while page := await store.tombstones(later(9), after=after, limit=3):
         pages += page
-        after = page[-1].object.metadata.uid or ""
+        after = page[-1].removed_at, page[-1].object.metadata.uid or ""
     assert pages == list(found)
+
+
+async def test_a_page_goes_on_behind_one_that_was_restored_meanwhile(store: Both) -> None:
+    names = ["pc1", "pc2", "pc3"]
+    await store.put([machine(name) for name in names], API, NOW)
+    for number, name in enumerate(names):
+        await gone(store, f"Machine/{name}", later(number))
+    first, last = await store.tombstones(later(9), limit=2)
+    assert [first.object.name, last.object.name] == ["pc3", "pc2"]
+    uid = last.object.metadata.uid or ""
+    await restored(store, machine("pc2"), uid)
+    assert [one.object.name for one in await store.tombstones(later(9), after=(last.removed_at, uid))] == ["pc1"]
 
 
 async def test_tombstones_are_found_by_key_and_kind(store: Both) -> None:
