@@ -10,6 +10,7 @@ from tests.bench import front
 from tests.bench.changing import change_rows
 from tests.bench.converting import convert_rows
 from tests.bench.daemon import daemon_rows
+from tests.bench.machine import told
 from tests.bench.parsing import parse_rows
 from tests.bench.planning import plan_rows
 from tests.bench.rows import Row, save, show
@@ -29,9 +30,10 @@ def main() -> int:
     asked = parser.parse_args()
     rows = []
     sizes = (asked.machines,) if asked.machines else (1_000,) if asked.quick else (1_000, 10_000)
-    for row in chain(_rows(sizes), upload_rows(256 if asked.quick else 1024, 3)):
-        print(" | ".join(row.cells()[:5]), file=sys.stderr, flush=True)
-        rows.append(row)
+    with told():
+        for row in chain(_rows(sizes), upload_rows(256 if asked.quick else 1024, 3)):
+            print(" | ".join(row.cells()[:5]), file=sys.stderr, flush=True)
+            rows.append(row)
     show(rows)
     if asked.json:
         save(rows, asked.json)

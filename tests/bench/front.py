@@ -22,6 +22,7 @@ from rich.table import Table
 from tests.bench.doors import MACHINES, PASSWORD, Doors, doors, machine
 from tests.bench.live import between_replicas, heard
 from tests.bench.load import Pressed, Wire, press, request, shared
+from tests.bench.machine import told
 
 _SECONDS = 3.0
 _TIMES = ("p50", "p95", "p99")
@@ -146,7 +147,7 @@ def show(*, quick: bool) -> None:
         "",
     )
     sizes = (1, 64) if quick else (1, 64, 1_000)
-    with doors() as door:
+    with told(), doors() as door:
         for one in figures(door, sizes):
             _add(asking, one.cells())
         _add(asking, open_meanwhile(door).cells())
