@@ -13,6 +13,7 @@ from api.auth.credentials import LOCAL, Bearer
 from api.auth.identity import Identity
 from api.bound import Bound
 from api.errors import Forbidden, Unauthorised
+from api.live.crowd import Crowd
 from api.live.feed import Feed
 from api.live.liveness import Liveness
 from api.live.mirror import Mirror
@@ -87,6 +88,7 @@ class Door:
     liveness: Liveness = field(init=False)
     reads: Reads = field(init=False)
     feed: Feed = field(init=False)
+    crowd: Crowd = field(init=False)
     bound: Bound = field(init=False)
     phases: Phases = field(init=False)
 
@@ -96,6 +98,7 @@ class Door:
         made = {"mirror": mirror, "liveness": liveness}
         made |= {"reads": Reads(mirror, liveness)}
         made |= {"feed": Feed(self.store, mirror, liveness, refresh=self.identity.known.fresh)}
+        made |= {"crowd": Crowd(self.settings.feeds)}
         made |= {"bound": Bound(self.store, self.clock, self.hints.poll_seconds, accounts=self.identity.known.look)}
         made |= {"phases": Phases(mirror)}
         for name, value in made.items():

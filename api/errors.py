@@ -66,6 +66,13 @@ class TooMany(Exception):
         self.quota, self.seconds = quota, seconds
 
 
+class TooManyFeeds(Exception):
+    """One identity has as many live feeds open as it may; ``most`` of them."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"You have {most} live feeds open, and more at a time are not given: close some (GGNET_FEEDS).")
+
+
 class OfBody(HTTPException):
     """Found while a body streams in. The framework passes on what it knows, and calls all else a parsing error."""
 

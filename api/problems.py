@@ -26,6 +26,7 @@ from api.errors import (
     SlowBody,
     TooLarge,
     TooMany,
+    TooManyFeeds,
     TooSlow,
     Unauthorised,
     Unavailable,
@@ -94,6 +95,7 @@ TABLE: Mapping[type[Exception], Row] = {
     KeyReused: Row(422, "idempotency_mismatch", "The key belongs to another request"),
     Busy: Row(423, "locked", "Another request is writing it"),
     TooMany: Row(429, "too_many_requests", "Too many requests"),
+    TooManyFeeds: Row(429, "too_many_feeds", "Too many live feeds are open"),
     ChecksumMismatch: Row(460, "checksum_mismatch", "The piece is not what its checksum says"),
     Unavailable: Row(503, "unavailable", "Not ready"),
     StoreError: Row(503, "unavailable", "The store does not answer"),
@@ -175,7 +177,7 @@ def _headers(row: Row, error: Exception) -> Mapping[str, str]:
         quota = error.quota
         limits = {"RateLimit-Limit": str(quota.limit), "RateLimit-Remaining": "0", "RateLimit-Reset": str(error.seconds)}
         return {"Retry-After": str(error.seconds), **limits}
-    if row.status == 503:
+    if row.status == 503 or isinstance(error, TooManyFeeds):
         return {"Retry-After": _RETRY}
     if isinstance(error, InProgress | Busy):
         return {"Retry-After": "1"}

@@ -37,6 +37,7 @@ async def feed(
 ) -> None:
     _same_origin(socket, door)
     selection = watch.wanted(kinds, label_selector)
+    door.crowd.admit(who.name)
     start = await door.feed.start(since)
     wants = Watching(door, who, start, selection)
     offered = socket.scope.get("subprotocols", [])
@@ -50,7 +51,8 @@ async def feed(
             tasks.cancel_scope.cancel()
 
         tasks.start_soon(until_gone)
-        await _tell(socket, door, start, wants)
+        with door.crowd.of(who.name):
+            await _tell(socket, door, start, wants)
         tasks.cancel_scope.cancel()
 
 

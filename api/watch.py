@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -48,11 +49,12 @@ async def watch(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
     selection = wanted(kinds, label_selector)
+    door.crowd.admit(who.name)
     start = await door.feed.start(_start(last_event_id, since))  # what cannot be answered is said now, with a status code
     wants = Watching(door, who, start, selection)
     push, cut = request.scope.get(PUSH), request.scope.get(CUT)
     lines = door.feed.listen(start, wants, HEARTBEAT, Opened(door, request), push, cut)
-    return StreamingResponse(_stream(lines), media_type="text/event-stream")
+    return StreamingResponse(_stream(lines, door.crowd.of(who.name)), media_type="text/event-stream")
 
 
 def wanted(kinds: str, label_selector: str) -> Selection:
@@ -74,12 +76,13 @@ def _kind(plural: str) -> str:
     return PLURALS[plural]
 
 
-async def _stream(lines: AsyncIterator[Sequence[Told]]) -> AsyncIterator[bytes]:
-    yield b": watching\n\n"
-    try:
-        async for told in lines:
-            yield b"".join(one.event for one in told) or STILL_HERE
-    except Slow as error:
-        yield f"event: SLOW\ndata: {error}\n\n".encode()
-    except (Ended, Gone, StoreError):
-        return  # the client comes back with the id that it has, and is then told what is wrong
+async def _stream(lines: AsyncIterator[Sequence[Told]], counted: AbstractContextManager[None]) -> AsyncIterator[bytes]:
+    with counted:
+        yield b": watching\n\n"
+        try:
+            async for told in lines:
+                yield b"".join(one.event for one in told) or STILL_HERE
+        except Slow as error:
+            yield f"event: SLOW\ndata: {error}\n\n".encode()
+        except (Ended, Gone, StoreError):
+            return  # the client comes back with the id that it has, and is then told what is wrong

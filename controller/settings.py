@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     rate_limit_login: Annotated[int, Field(ge=0)] = Field(
         30, description="sign-ins a minute from one address: a class begins, a guesser does not; 0: no limit"
     )
+    feeds: Annotated[int, Field(ge=0)] = Field(
+        200, description="live feeds of one identity at a time, in each API process; 0: no limit"
+    )
     url: str | None = Field(None, description="client: the API; unset: the local daemon")
     token: str | None = Field(None, description="client: the bearer token; unset: admin.token in the state folder")
     proxies: Annotated[Sequence[IPv4Network | IPv6Network] | None, NoDecode, BeforeValidator(_networks)] = Field(

@@ -34,6 +34,7 @@ _EXIT = {
     "refused": CONFLICT,
     "in_progress": CONFLICT,
     "too_many_uploads": CONFLICT,
+    "too_many_feeds": CONFLICT,
     "wrong_offset": CONFLICT,
     "locked": CONFLICT,
     "over_quota": CONFLICT,

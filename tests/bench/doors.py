@@ -65,6 +65,7 @@ def doors() -> Iterator[Doors]:
             "GGNET_DATABASE_URL": url,
             "GGNET_REDIS_URL": stack.enter_context(redis()).url,
             "BENCH_DATABASE": url,
+            "GGNET_FEEDS": "0",
             **{f"GGNET_RATE_LIMIT{what}": str(10**9) for what in ("", "_ADDRESS", "_LOGIN")},  # counted, and never reached
         }
         stalls = (folder / "stalls0", folder / "stalls1")
