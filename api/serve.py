@@ -90,6 +90,8 @@ async def serve(app: FastAPI, sock: socket.socket) -> None:
         group.start_soon(app.state.door.mirror.follow)
         group.start_soon(app.state.door.feed.follow)
         group.start_soon(app.state.door.bound.follow)
+        group.start_soon(app.state.door.identity.known.follow)
+        group.start_soon(app.state.door.liveness.follow)
         group.start_soon(sweep.follow, app.state.door)
         try:
             await anyio.sleep_forever()

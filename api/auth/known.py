@@ -1,8 +1,9 @@
 """What every request is judged by, kept in this process: who may come in, and what was revoked.
 
-A look at the database a request would be the slowest part of most. So it is looked at once a second at most, by whichever
-request comes first: a change takes effect on other replicas within that second, and at once where it was made. While the
-database does not answer, what was last known holds; what was revoked stays so until it expires by itself.
+A look at the database a request would be the slowest part of most. So it is good for a second: a change takes effect on
+other replicas within that second, and at once where it was made. Who asks when it is nearly over has it looked at anew
+without waiting for that; who comes later than that waits. While the database does not answer, what was last known holds;
+what was revoked stays so until it expires by itself.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from controller.ports.logins import IdentityStore, Revocations
 from controller.ports.store import StoreError
 
 _SECONDS = 1.0
+_EARLY = 0.3
 _AFTER_FAILURE = 5.0
 _PATIENCE = 2.0
 
@@ -35,11 +37,14 @@ class Known:
         self._revoked: dict[str, datetime] = {}
         self._due = float("-inf")
         self._looking = anyio.Lock()
+        self._soon = anyio.Event()
         self.epoch = 0
 
     async def fresh(self) -> None:
         """At most a second old, but for a database that does not answer. StoreError when nothing is known yet."""
         now = self._clock.monotonic()
+        if now >= self._due - _EARLY:
+            self._soon.set()
         if now < self._due or (self._looking.locked() and now < self._due + _SECONDS):
             return
         async with self._looking:
@@ -47,6 +52,15 @@ class Known:
                 await self._try()
         if self._directory is None:
             raise StoreError("the accounts have not been read yet")
+
+    async def follow(self) -> None:
+        """Looks ahead for those who ask, until cancelled."""
+        while True:
+            await self._soon.wait()
+            async with self._looking:
+                if self._clock.monotonic() >= self._due - _EARLY:
+                    await self._try()
+            self._soon = anyio.Event()
 
     async def look(self) -> None:
         """Now: something was changed here. StoreError."""

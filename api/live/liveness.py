@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
+import anyio
+
 from api.live.mirror import Mirror
 from controller.core.names import controller_lease
 from controller.ports.clock import Clock
@@ -19,7 +21,7 @@ from manifests.network import NetworkStatus
 from manifests.session import SessionStatus
 
 REASON = "ControllerGone"
-_BELIEVED = 1.0
+_BELIEVED, _EARLY = 1.0, 0.7
 _BLANK: Mapping[str, Status] = {
     "Image": ImageStatus(),
     "Machine": MachineStatus(),
@@ -30,11 +32,22 @@ _BLANK: Mapping[str, Status] = {
 
 class Liveness:
     """Which boot servers have a controller that is alive. A lease that holds is believed for a second; one that does
-    not is asked for each time. While the store does not answer, what it last said counts."""
+    not is asked for each time. While the store does not answer, what it last said counts. Who asks when the second is
+    nearly over has the lease asked for anew without waiting for that."""
 
     def __init__(self, mirror: Mirror, store: Store, clock: Clock, server: str) -> None:
         self._mirror, self._store, self._clock, self._server = mirror, store, clock, server
         self._leases: dict[str, tuple[float, Lease | None]] = {}
+        self._old: set[str] = set()
+        self._soon = anyio.Event()
+
+    async def follow(self) -> None:
+        """Asks ahead for those who ask, until cancelled."""
+        while True:
+            await self._soon.wait()
+            self._soon = anyio.Event()
+            while self._old:
+                await self._ask(self._old.pop())
 
     async def gone(self, objects: Iterable[Object]) -> Mapping[str, Lease | None]:
         """The servers of these objects whose controller is not alive, with their last lease."""
@@ -47,8 +60,16 @@ class Liveness:
 
     async def _lease(self, server: str) -> Lease | None:
         asked, lease = self._leases.get(server, (-_BELIEVED, None))
-        if self._mirror.lost or (_holds(lease, self._clock.now()) and self._clock.monotonic() - asked < _BELIEVED):
+        age = self._clock.monotonic() - asked
+        if self._mirror.lost or (_holds(lease, self._clock.now()) and age < _BELIEVED):
+            if age >= _EARLY and not self._mirror.lost:
+                self._old.add(server)
+                self._soon.set()
             return lease
+        return await self._ask(server)
+
+    async def _ask(self, server: str) -> Lease | None:
+        _, lease = self._leases.get(server, (0.0, None))
         with suppress(StoreError):
             lease = await self._store.lease(controller_lease(server))
         self._leases[server] = (self._clock.monotonic(), lease)
