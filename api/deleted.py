@@ -9,7 +9,7 @@ from api import permission
 from api.answers import refusals
 from api.deps import Asking, DoorOf
 from api.errors import Malformed
-from controller.ports.tombstones import Tombstone
+from controller.ports.tombstones import Place, Tombstone
 from manifests.kinds import PLURALS
 from manifests.meta import Strict
 
@@ -71,7 +71,7 @@ def _token(last: Tombstone) -> str:
     return f"{last.removed_at.astimezone(UTC):{_MOMENT}}~{last.object.metadata.uid}"
 
 
-def _place(token: str) -> tuple[datetime, str]:
+def _place(token: str) -> Place:
     """Malformed."""
     at, _, uid = token.partition("~")
     try:

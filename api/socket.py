@@ -37,11 +37,15 @@ async def feed(
 ) -> None:
     _same_origin(socket, door)
     selection = watch.wanted(kinds, label_selector)
-    door.crowd.admit(who.name)
     start = await door.feed.start(since)
     wants = Watching(door, who, start, selection)
     offered = socket.scope.get("subprotocols", [])
-    await socket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
+    with door.crowd.of(who.name):
+        await socket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
+        await _listening(socket, door, start, wants)
+
+
+async def _listening(socket: WebSocket, door: Door, start: int, wants: Wanted) -> None:
     async with anyio.create_task_group() as tasks:
 
         async def until_gone() -> None:
@@ -51,8 +55,7 @@ async def feed(
             tasks.cancel_scope.cancel()
 
         tasks.start_soon(until_gone)
-        with door.crowd.of(who.name):
-            await _tell(socket, door, start, wants)
+        await _tell(socket, door, start, wants)
         tasks.cancel_scope.cancel()
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.answers import refusals
 from api.deps import Asking, DoorOf, Opened
@@ -49,12 +50,11 @@ async def watch(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
     selection = wanted(kinds, label_selector)
-    door.crowd.admit(who.name)
     start = await door.feed.start(_start(last_event_id, since))  # what cannot be answered is said now, with a status code
     wants = Watching(door, who, start, selection)
     push, cut = request.scope.get(PUSH), request.scope.get(CUT)
     lines = door.feed.listen(start, wants, HEARTBEAT, Opened(door, request), push, cut)
-    return StreamingResponse(_stream(lines, door.crowd.of(who.name)), media_type="text/event-stream")
+    return _Feed(lines, door.crowd.of(who.name))
 
 
 def wanted(kinds: str, label_selector: str) -> Selection:
@@ -76,13 +76,24 @@ def _kind(plural: str) -> str:
     return PLURALS[plural]
 
 
-async def _stream(lines: AsyncIterator[Sequence[Told]], counted: AbstractContextManager[None]) -> AsyncIterator[bytes]:
-    with counted:
-        yield b": watching\n\n"
-        try:
-            async for told in lines:
-                yield b"".join(one.event for one in told) or STILL_HERE
-        except Slow as error:
-            yield f"event: SLOW\ndata: {error}\n\n".encode()
-        except (Ended, Gone, StoreError):
-            return  # the client comes back with the id that it has, and is then told what is wrong
+class _Feed(StreamingResponse):
+    """``counted`` from before its first byte: of a hundred that are asked for at once, each knows of those before it."""
+
+    def __init__(self, lines: AsyncIterator[Sequence[Told]], counted: AbstractContextManager[None]) -> None:
+        super().__init__(_stream(lines), media_type="text/event-stream")
+        self._counted = counted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._counted:
+            await super().__call__(scope, receive, send)
+
+
+async def _stream(lines: AsyncIterator[Sequence[Told]]) -> AsyncIterator[bytes]:
+    yield b": watching\n\n"
+    try:
+        async for told in lines:
+            yield b"".join(one.event for one in told) or STILL_HERE
+    except Slow as error:
+        yield f"event: SLOW\ndata: {error}\n\n".encode()
+    except (Ended, Gone, StoreError):
+        return  # the client comes back with the id that it has, and is then told what is wrong

@@ -28,7 +28,7 @@ from controller.ports.store import (
     Revision,
     StatusWrite,
 )
-from controller.ports.tombstones import Tombstone
+from controller.ports.tombstones import Place, Tombstone
 from manifests.kinds import KINDS, Object
 from manifests.meta import DISRUPTION, PRUNE, Metadata
 
@@ -341,13 +341,7 @@ class MemoryStore:
         return {key: row.overridden_by for key, row in {**graves, **awake}.items() if row.overridden_by is not None}
 
     async def tombstones(
-        self,
-        now: datetime,
-        *,
-        key: str | None = None,
-        kind: str | None = None,
-        after: tuple[datetime, str] | None = None,
-        limit: int = 500,
+        self, now: datetime, *, key: str | None = None, kind: str | None = None, after: Place | None = None, limit: int = 500
     ) -> Sequence[Tombstone]:
         graves = [grave for grave in self._graves.values() if grave.removed_at > now - self._days]
         if after is not None:

@@ -14,14 +14,11 @@ class Crowd:
         self._most = most
         self._open: Counter[str] = Counter()
 
-    def admit(self, name: str) -> None:
-        """TooManyFeeds."""
-        if self._most and self._open[name] >= self._most:
-            raise TooManyFeeds(self._most)
-
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """For as long as one is open."""
+        """For as long as one is open. TooManyFeeds."""
+        if self._most and self._open[name] >= self._most:
+            raise TooManyFeeds(self._most)
         self._open[name] += 1
         try:
             yield

@@ -46,8 +46,9 @@ class Liveness:
         while True:
             await self._soon.wait()
             self._soon = anyio.Event()
-            while self._old:
-                await self._ask(self._old.pop())
+            for server in tuple(self._old):
+                await self._ask(server)
+                self._old.discard(server)  # not before: others ask of it meanwhile
 
     async def gone(self, objects: Iterable[Object]) -> Mapping[str, Lease | None]:
         """The servers of these objects whose controller is not alive, with their last lease."""

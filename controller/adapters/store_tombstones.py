@@ -12,7 +12,7 @@ from controller.adapters.database import Database
 from controller.adapters.store_rows import Row, in_force, manifest
 from controller.adapters.tables_resources import tombstones as buried
 from controller.ports.store import NotFound
-from controller.ports.tombstones import Tombstone
+from controller.ports.tombstones import Place, Tombstone
 from manifests.meta import DISRUPTION
 
 _TRIMMED = 100
@@ -76,13 +76,7 @@ class Tombstones:
     _grave: Grave
 
     async def tombstones(
-        self,
-        now: datetime,
-        *,
-        key: str | None = None,
-        kind: str | None = None,
-        after: tuple[datetime, str] | None = None,
-        limit: int = 500,
+        self, now: datetime, *, key: str | None = None, kind: str | None = None, after: Place | None = None, limit: int = 500
     ) -> Sequence[Tombstone]:
         c = buried.c
         query = select(buried).where(c.removed_at > now - timedelta(days=self._grave.days))

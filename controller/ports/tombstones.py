@@ -7,6 +7,9 @@ from typing import Protocol
 
 from manifests.kinds import Object
 
+Place = tuple[datetime, str]
+"""When one was removed, and its uid."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
@@ -25,13 +28,7 @@ class Tombstones(Protocol):
     """May raise StoreError. To restore is ``Store.put(revive=...)``."""
 
     async def tombstones(
-        self,
-        now: datetime,
-        *,
-        key: str | None = None,
-        kind: str | None = None,
-        after: tuple[datetime, str] | None = None,
-        limit: int = 500,
+        self, now: datetime, *, key: str | None = None, kind: str | None = None, after: Place | None = None, limit: int = 500
     ) -> Sequence[Tombstone]:
-        """The last removed first, those that went at one moment by their uid; ``after`` is when the last one of the page
-        before was removed, and its uid: it need not be there any more."""
+        """The last removed first, those that went at one moment by their uid; ``after`` is the place of the last one of the
+        page before, which need not be there any more."""

@@ -100,6 +100,9 @@ async def test_a_lease_is_asked_for_ahead_by_nobody_who_asks() -> None:
             assert await liveness.gone(machines) == {}
             if at:
                 assert store.asked.count("lease") == before, "who asks does not wait"
+            while store.asked.count("lease") < asked:
+                await checkpoint()
+            assert await liveness.gone(machines) == {}, "while it is being asked for"
             await settle()
             assert store.asked.count("lease") == asked
         clock.at = 3.0

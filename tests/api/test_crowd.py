@@ -1,5 +1,6 @@
 """Live feeds without end leave nobody else a connection: so many of one identity, and no more."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -59,6 +60,18 @@ def test_one_more_is_refused_until_one_of_them_is_closed(small: Served) -> None:
         stays.enter_context(listening(ada))
         until(lambda: open_feeds(small) == 2)
         assert ada.ask("GET", "/watch").status_code == 429
+
+
+def test_of_many_that_are_asked_for_at_once_no_more_are_given(small: Served) -> None:
+    ada = login(small, "ada")
+    asked = f"GET /api/v1/watch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ada.access}\r\n\r\n".encode()
+    with ExitStack() as stays:
+        socks = [stays.enter_context(connected(small.url)) for _ in range(40)]
+        for sock in socks:
+            sock.sendall(asked)
+        statuses = Counter(sock.recv(12)[9:] for sock in socks)
+    assert statuses == {b"200": 2, b"429": 38}
+    until(lambda: open_feeds(small) == 0)
 
 
 def test_a_command_that_is_refused_says_so(small: Served) -> None:
